@@ -1,0 +1,60 @@
+"""Classical machine learning as pure JAX functions.
+
+Three doors into the same code:
+
+- `jaxfound.models`: pure functions `fit` and `predict`, to `jit`, `vmap`, `grad` and shard;
+- `jaxfound.Ridge` and its kin: scikit-learn estimators;
+- the command `jaxfound`: the lessons, and the benchmarks.
+
+Newcomers read `models/ridge.py` first: every model has its shape. Then `numerics/reduce.py`, the
+one reduction under all of them, and `estimators/_base.py`, what an estimator adds to a model.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "GradientDescentRegressor": "jaxfound.estimators.linear",
+    "LinearRegression": "jaxfound.estimators.linear",
+    "LogisticRegression": "jaxfound.estimators.logistic",
+    "Ridge": "jaxfound.estimators.linear",
+    "StandardScaler": "jaxfound.estimators.scaling",
+    "config_context": "jaxfound._config",
+}
+_ROOMS = ("estimators", "experiments", "metrics", "models", "numerics")
+
+__all__ = [
+    "GradientDescentRegressor",
+    "LinearRegression",
+    "LogisticRegression",
+    "Ridge",
+    "StandardScaler",
+    "config_context",
+    "estimators",
+    "experiments",
+    "metrics",
+    "models",
+    "numerics",
+]
+
+if TYPE_CHECKING:
+    from jaxfound import estimators, experiments, metrics, models, numerics
+    from jaxfound._config import config_context
+    from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
+    from jaxfound.estimators.logistic import LogisticRegression
+    from jaxfound.estimators.scaling import StandardScaler
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily (PEP 562), so that the import costs what `import jax` costs.
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"jaxfound.{name}")
+    raise AttributeError(f"module 'jaxfound' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
