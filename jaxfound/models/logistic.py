@@ -1,0 +1,373 @@
+"""Logistic regression, binary and multinomial, with an L2 or elastic-net penalty."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxfound._types import Array, Float, Info, Int, Key
+from jaxfound.numerics import gradient, implicit, lbfgs, newton, proximal
+from jaxfound.numerics.reduce import finite, mean_of_sample, ones_like_rows, present, row_sum
+
+__all__ = [
+    "SOLVERS",
+    "Config",
+    "Hyper",
+    "Params",
+    "Solver",
+    "decision",
+    "fit",
+    "objective",
+    "predict",
+    "predict_proba",
+]
+
+SOLVERS = ("newton", "lbfgs", "gd", "proximal")  # what `Info.solver` points into
+
+_NEWTON_WORK = 2**27  # products in a Hessian up to which fewer steps win over cheaper ones
+_SAMPLED_ROWS = 2**15  # rows from which the first steps are taken on a sample
+_SAMPLE_STRIDE = 16
+_SAMPLE_PENALTY = 1e-4
+_LEAST_SAMPLE = 1024  # rows that tell the scales of the features apart
+_dot = partial(jnp.matmul, precision="highest")
+
+Solver = Literal["auto", "newton", "lbfgs", "gd", "proximal"]
+
+
+class Params(NamedTuple):
+    coef: Float[Array, "d *k"]  # no class axis in the binary case
+    intercept: Float[Array, "*k"]
+
+
+class Hyper(NamedTuple):
+    C: Float[Array, ""] | float = 1.0  # inverse penalty; infinity for none
+    l1_ratio: Float[Array, ""] | float = 0.0  # share of the L1 norm in it; `proximal` only
+    tol: Float[Array, ""] | float = 1e-4  # on the gradient of the mean loss
+    learning_rate: Float[Array, ""] | float = 0.1  # of `gd`
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    solver: Solver = "auto"
+    n_classes: int = 2
+    fit_intercept: bool = True
+    max_iter: int = 100  # `gd` takes exactly as many steps
+    optimizer: Callable[..., optax.GradientTransformation] = optax.sgd  # of `gd`, from its rate
+
+
+def objective(
+    params: Params,
+    x: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    weight: Float[Array, " n"],
+    hyper: Hyper = Hyper(),
+    *,
+    config: Config = Config(),
+) -> Float[Array, ""]:
+    r"""$\sum_i w_i \ell(y_i, \eta_i) + \frac1C(\frac{1-\rho}2\|\beta\|_2^2 + \rho\|\beta\|_1)$.
+
+    With $\eta = x^\top\beta + b$, $\ell$ is the negative log likelihood of the logistic model,
+    $\log(1 + e^\eta) - y\eta$, or of the softmax, $\log\sum_k e^{\eta_k} - \eta_y$.
+    """
+    del config
+    return _loss(decision(params, finite(weight, x)), weight, y) + _penalty(params.coef, hyper)
+
+
+@partial(jax.jit, static_argnames="config")
+def fit(
+    x: Float[Array, "n d"],
+    y: Int[Array, " n"],
+    weight: Float[Array, " n"] | None = None,
+    hyper: Hyper = Hyper(),
+    key: Key | None = None,
+    *,
+    start: Params | None = None,
+    config: Config = Config(),
+) -> tuple[Params, Info]:
+    """Minimises `objective`.
+
+    `newton` reads the data a handful of times, each for a Hessian; `lbfgs` more often, each for
+    a gradient only, in coordinates that whiten a sample of the rows. `auto` takes the cheaper by
+    the shape of the data. Both start from the solution on a sample where rows are many.
+
+    Args:
+      x: design, one row a sample.
+      y: class indices `0 .. n_classes - 1`.
+      weight: 0 means that the row is absent, an integer that it is repeated; None is all ones.
+        Class weights are weights of their rows.
+      hyper: traced, so a path over `C` is a `vmap` axis and `jax.grad` reaches it.
+      key: unused; every model accepts one.
+      start: where to start, for example the solution for a neighbouring `C`.
+      config: static; holds the number of classes.
+
+    Returns:
+      `(Params, Info)`. Separable data without penalty has no minimum: `Info.converged` is False.
+      Derivatives are those of the minimiser (of the steps taken, for `gd`).
+
+    Example:
+      >>> params, info = fit(x, y, hyper=Hyper(C=10.0), config=Config(n_classes=3))
+
+    Reference: T. Hastie, R. Tibshirani, J. Friedman, The Elements of Statistical Learning,
+    2nd ed., eq. 4.20 and 4.26; C. Bishop, Pattern Recognition and Machine Learning, eq. 4.109.
+    """
+    del key
+    weight = ones_like_rows(x, weight)
+    hyper = jax.tree.map(lambda h: jnp.asarray(h, x.dtype), hyper)
+    if config.solver == "gd":
+        return _gd(x, y, weight, hyper, _zeros(x, config) if start is None else start, config)
+    return implicit.minimum(
+        partial(objective, config=config),
+        partial(_solve, start=jax.lax.stop_gradient(start), config=config),
+        *(x, y, weight, hyper),
+        free=partial(_free, config),
+    )
+
+
+def decision(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n *k"]:
+    r"""The linear predictor $x^\top\beta + b$: log odds, or one score a class."""
+    return _dot(x, params.coef) + params.intercept
+
+
+def predict_proba(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
+    """Class probabilities, two columns in the binary case."""
+    eta = decision(params, x)
+    if eta.ndim == 2:
+        return jax.nn.softmax(eta)
+    return jnp.stack([jax.nn.sigmoid(-eta), jax.nn.sigmoid(eta)], axis=1)
+
+
+def predict(params: Params, x: Float[Array, "n d"]) -> Int[Array, " n"]:
+    """The index of the most probable class."""
+    eta = decision(params, x)
+    return eta.argmax(1) if eta.ndim == 2 else (eta > 0).astype(int)
+
+
+def _loss(scores, weight, y):
+    if scores.ndim == 1:
+        scores = scores[:, None]
+    if scores.shape[1] == 1:
+        eta = scores[:, 0]
+        return (weight * (jax.nn.softplus(eta) - y.astype(eta.dtype) * eta)).sum()
+    own = jnp.take_along_axis(scores, y[:, None], axis=1)[:, 0]
+    return (weight * (jax.nn.logsumexp(scores, axis=1) - own)).sum()
+
+
+def _penalty(coef, hyper):
+    ratio = jnp.asarray(hyper.l1_ratio, coef.dtype)
+    norms = (1 - ratio) / 2 * (coef**2).sum() + ratio * jnp.abs(coef).sum()
+    return norms / jnp.asarray(hyper.C, coef.dtype)
+
+
+def _zeros(x, config):
+    scores = () if config.n_classes == 2 else (config.n_classes,)
+    return Params(jnp.zeros(x.shape[1:] + scores, x.dtype), jnp.zeros(scores, x.dtype))
+
+
+def _free(config, params):
+    # Coefficients that an L1 norm holds at zero stay there; others are zero only by accident.
+    free = params.coef != 0 if config.solver == "proximal" else jnp.ones_like(params.coef, bool)
+    return Params(free, jnp.full_like(params.intercept, config.fit_intercept, bool))
+
+
+class _Problem(NamedTuple):
+    """The mean loss over rows about a shift: tolerances do not depend on `n` then, and float32
+    survives features far from zero. Unknowns are one matrix, the intercept its last row."""
+
+    x: Float[Array, "n d"]
+    y: Int[Array, " n"]
+    weight: Float[Array, " n"]
+    shift: Float[Array, " d"]
+    l2: Float[Array, "m 1"]  # zero for the intercept
+    l1: Float[Array, "m 1"]
+
+
+def _solve(x, y, weight, hyper, *, start, config):
+    solver = _resolve(config, *x.shape)
+    problem = _problem(x, y, weight, hyper, config)
+    solve = partial(_SOLVERS[solver], config=config)
+    theta = _theta(_zeros(x, config) if start is None else start, problem, config)
+    if start is None and x.shape[0] >= _SAMPLED_ROWS and solver != "proximal":
+        theta = solve(_sample(problem), theta, 10 * hyper.tol).params
+    found = solve(problem, theta, hyper.tol)
+    theta = found.params
+    if theta.shape[1] > 1:
+        # What is common to all classes changes no probability: the least norm has none of it.
+        theta = theta - jnp.where(problem.l1 == 0, theta.mean(axis=1, keepdims=True), 0)
+    unused = (hyper.l1_ratio == 0) | (solver == "proximal")
+    info = Info(
+        found.n_iter,
+        found.converged & unused,
+        found.value * weight.sum(),
+        found.residual,
+        jnp.asarray(SOLVERS.index(solver)),
+    )
+    return _params(theta, problem, config), info
+
+
+def _resolve(config, n, d):
+    if config.solver != "auto":
+        return config.solver
+    unknowns = (d + 1) * (1 if config.n_classes == 2 else config.n_classes)
+    return "newton" if n * unknowns**2 <= _NEWTON_WORK else "lbfgs"
+
+
+def _problem(x, y, weight, hyper, config):
+    shift = mean_of_sample(weight, x) if config.fit_intercept else jnp.zeros(x.shape[1], x.dtype)
+    penalised = (jnp.arange(x.shape[1] + config.fit_intercept) < x.shape[1])[:, None]
+    strength = jnp.where(penalised, 1 / (hyper.C * weight.sum()), 0)
+    return _Problem(x, y, weight, shift, (1 - hyper.l1_ratio) * strength, hyper.l1_ratio * strength)
+
+
+def _sample(problem):
+    # A little more penalty, since a sample may be separable where the whole is not.
+    x, y, weight = (rows[::_SAMPLE_STRIDE] for rows in problem[:3])
+    return _Problem(x, y, weight, problem.shift, problem.l2 + _SAMPLE_PENALTY, problem.l1)
+
+
+def _theta(params, problem, config):
+    coef, intercept = (p[..., None] if config.n_classes == 2 else p for p in params)
+    offset = intercept + _dot(problem.shift, coef)
+    return jnp.concatenate([coef, offset[None]]) if config.fit_intercept else coef
+
+
+def _params(theta, problem, config):
+    coef = theta[: problem.x.shape[1]]
+    offset = theta[-1] if config.fit_intercept else jnp.zeros_like(theta[0])
+    params = Params(coef, offset - _dot(problem.shift, coef))
+    return jax.tree.map(lambda p: p[..., 0], params) if config.n_classes == 2 else params
+
+
+def _rows(x, problem, config):
+    x = x - problem.shift
+    return jnp.pad(x, ((0, 0), (0, 1)), constant_values=1) if config.fit_intercept else x
+
+
+def _penalised(problem, theta, value, slope):
+    total = problem.weight.sum()
+    value = value / total + (problem.l2 * theta**2).sum() / 2
+    return value, slope / total + problem.l2 * theta
+
+
+def _value_and_slope(problem, config, theta):
+    def statistic(w, x, y):
+        rows = _rows(x, problem, config)
+        value, slope = jax.value_and_grad(_loss)(_dot(rows, theta), w, y)
+        return value, _dot(rows.T, slope)
+
+    return _penalised(problem, theta, *row_sum(statistic, problem.weight, problem.x, problem.y))
+
+
+def _newton(problem, start, tol, *, config):
+    def derivatives(flat):
+        theta = flat.reshape(start.shape)
+        sums = partial(_second_order, problem, config, theta)
+        value, slope, hessian = row_sum(sums, problem.weight, problem.x, problem.y)
+        value, slope = _penalised(problem, theta, value, slope)
+        ridge = jnp.diag(jnp.broadcast_to(problem.l2, theta.shape).ravel())
+        return value, slope.ravel(), hessian / problem.weight.sum() + ridge
+
+    found = newton.minimise(derivatives, start.ravel(), tol=tol, max_iter=config.max_iter)
+    return found._replace(params=found.params.reshape(start.shape))
+
+
+def _second_order(problem, config, theta, w, x, y):
+    rows = _rows(x, problem, config)
+    scores = _dot(rows, theta)
+    slope_of = jax.value_and_grad(_loss)
+    value, slope = slope_of(scores, w, y)
+
+    def along(direction):  # X' diag(d slope / d score_k) X, one score k at a time
+        bend = jax.jvp(lambda s: slope_of(s, w, y)[1], (scores,), (direction,))[1]
+        bent = (rows[:, :, None] * bend[:, None, :]).reshape(len(rows), theta.size)
+        return _dot(bent.T, rows)
+
+    units = jnp.eye(theta.shape[1], dtype=theta.dtype)[:, None, :]
+    columns = jax.vmap(along)(jnp.broadcast_to(units, (len(units), *scores.shape)))
+    hessian = jnp.moveaxis(columns, 0, -1).reshape(theta.size, theta.size)
+    return value, _dot(rows.T, slope), hessian
+
+
+def _lbfgs(problem, start, tol, *, config):
+    # u = L' theta, with L L' the Hessian at equal probabilities on a sample of the rows: in these
+    # coordinates the first steps are Newton's, whatever the units of the features.
+    lower = _sample_root(problem, config)
+    identity = jnp.eye(len(lower), dtype=lower.dtype)
+    back = jax.scipy.linalg.solve_triangular(lower, identity, lower=True).T
+
+    def value_and_grad(u):
+        value, slope = _value_and_slope(problem, config, _dot(back, u))
+        return value, _dot(back.T, slope)
+
+    found = lbfgs.minimise(
+        value_and_grad,
+        _dot(lower.T, start),
+        tol=tol,
+        max_iter=config.max_iter,
+        size=lambda grad: lbfgs.largest(_dot(lower, grad)),
+    )
+    return found._replace(params=_dot(back, found.params))
+
+
+def _sample_root(problem, config):
+    stride = max(1, len(problem.x) // max(_LEAST_SAMPLE, 4 * problem.x.shape[1]))
+    weight = problem.weight[::stride]
+    rows = _rows(present(weight, problem.x[::stride]), problem, config)
+    gram = _dot(rows.T, rows * (weight / weight.sum())[:, None])
+    curvature = (config.n_classes - 1) / config.n_classes**2
+    hessian = curvature * gram + jnp.diag(problem.l2[:, 0])
+    floor = 1e-5 * jnp.diagonal(hessian).mean()  # directions that the sample does not show
+    return jnp.linalg.cholesky(hessian + floor * jnp.eye(len(hessian), dtype=gram.dtype))
+
+
+def _proximal(problem, start, tol, *, config):
+    def value_and_grad(flat):
+        value, slope = _value_and_slope(problem, config, flat.reshape(start.shape))
+        return value, slope.ravel()
+
+    def gram(w, x, y):
+        rows = _rows(x, problem, config)
+        return _dot(rows.T, rows * w[:, None])
+
+    second = row_sum(gram, problem.weight, problem.x, problem.y) / problem.weight.sum()
+    scale = jnp.maximum(jnp.diagonal(second), jnp.finfo(second.dtype).tiny)
+    largest = jnp.linalg.eigvalsh(second / jnp.sqrt(scale[:, None] * scale))[-1]
+    # The Hessian of the loss in the scores is at most 1/4, or 1/2 for the softmax (Böhning, 1992).
+    curvature = largest * scale[:, None] / (4 if config.n_classes == 2 else 2)
+    found = proximal.minimise(
+        value_and_grad,
+        start.ravel(),
+        jnp.broadcast_to(problem.l1, start.shape).ravel(),
+        jnp.broadcast_to(1 / (curvature + problem.l2), start.shape).ravel(),
+        tol=tol,
+        max_iter=config.max_iter,
+    )
+    return found._replace(params=found.params.reshape(start.shape))
+
+
+def _gd(x, y, weight, hyper, start, config):
+    loss = partial(_mean_objective, config=config)
+    params, trajectory = gradient.descend(
+        loss,
+        start,
+        *(x, y, weight, hyper),
+        optimizer=config.optimizer(hyper.learning_rate),
+        n_steps=config.max_iter,
+    )
+    residual = lbfgs.largest(jax.grad(loss)(params, x, y, weight, hyper))
+    value = objective(params, x, y, weight, hyper, config=config)
+    n_iter, solver = jnp.asarray(config.max_iter), jnp.asarray(SOLVERS.index("gd"))
+    info = Info(n_iter, residual <= hyper.tol, value, residual, solver, trajectory=trajectory)
+    return params, info
+
+
+def _mean_objective(params, x, y, weight, hyper, config):
+    if not config.fit_intercept:
+        params = params._replace(intercept=jnp.zeros_like(params.intercept))
+    return objective(params, x, y, weight, hyper, config=config) / weight.sum()
+
+
+_SOLVERS = {"newton": _newton, "lbfgs": _lbfgs, "proximal": _proximal}
