@@ -1,0 +1,13 @@
+"""The scikit-learn face: validate, cast, `models.fit`, attributes with a trailing underscore."""
+
+from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
+from jaxfound.estimators.logistic import LogisticRegression
+from jaxfound.estimators.scaling import StandardScaler
+
+__all__ = [
+    "GradientDescentRegressor",
+    "LinearRegression",
+    "LogisticRegression",
+    "Ridge",
+    "StandardScaler",
+]

@@ -1,0 +1,202 @@
+"""What every estimator does around a model: validate, cast, pad, compute, give back.
+
+NumPy in gives NumPy out, JAX in gives JAX out on its device. float64 is computed in float64 inside
+a local `jax.enable_x64` scope; the global flag is never touched.
+"""
+
+import contextlib
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from jaxfound._config import settings
+
+__all__ = [
+    "FLOATS",
+    "JaxEstimator",
+    "Table",
+    "bucket",
+    "compute_scope",
+    "give_back",
+    "placed",
+    "warn_unconverged",
+]
+
+FLOATS = (np.float64, np.float32)
+_PADDED_SIZE = 2**22  # elements up to which a design is padded; larger ones compile for their n
+_NO_TARGET = "no target"  # not None, which is what forgetting `y` looks like
+_ALIGNMENT = 64  # bytes; XLA takes such host memory as it is, without a copy
+
+
+class Table(NamedTuple):
+    """Validated data, still on the host (or where the caller's JAX arrays are)."""
+
+    x: Any
+    y: Any
+    weight: Any
+    dtype: np.dtype  # to compute in
+
+
+class JaxEstimator(BaseEstimator):
+    """Base of the estimators. `fit` is 15 lines: settings, `_table`, the model, attributes."""
+
+    def _table(
+        self,
+        X: Any,
+        y: Any = _NO_TARGET,
+        sample_weight: Any = None,
+        *,
+        reset: bool = True,
+        **options: Any,
+    ) -> Table:
+        """Checks the data on the host and says what dtype to compute in."""
+        checks: dict[str, Any] = {"dtype": FLOATS, "reset": reset, **options}
+        if isinstance(X, jax.Array):
+            X = self._validated_jax(X, reset, checks.get("ensure_all_finite", True))
+            y = None if y is _NO_TARGET else _as_target(y, X.shape[0])
+        elif y is _NO_TARGET:
+            y, X = None, validate_data(self, X, **checks)
+        else:
+            X, y = validate_data(self, X, y, **checks)
+        dtype = np.dtype(settings().dtype or X.dtype)
+        dtype = np.dtype(np.float32) if _is_half(dtype) else dtype
+        return Table(X, y, _weights(sample_weight, X, dtype), dtype)
+
+    def _compute(self, function: Callable[..., Any], table: Table) -> Any:
+        """`function(x, y, weight)` on the device, given back in the data's kind of array."""
+        with compute_scope(table.dtype):
+            return give_back(function(*placed(table)), table.x)
+
+    def _validated_jax(self, X, reset, finite):
+        # The same rules as scikit-learn's, without a copy to the host.
+        if X.ndim != 2:
+            raise ValueError(
+                f"X has shape {X.shape}, expected 2D array [n d] instead: reshape your data with "
+                "X.reshape(-1, 1) for one feature or X.reshape(1, -1) for one row."
+            )
+        if not jnp.issubdtype(X.dtype, jnp.floating):
+            X = X.astype(jnp.float32)
+        if reset:
+            self.n_features_in_ = X.shape[1]
+        elif X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        if finite is True and not jnp.isfinite(X).all():
+            raise ValueError("X contains NaN or infinity: remove or impute those rows first.")
+        return X
+
+    def _apply(self, function: Callable[..., Any], params: Any, X: Any, **checks: Any) -> Any:
+        """`function(params, x)` over the rows of X, in X's kind of array."""
+        table = self._table(X, reset=False, **checks)
+        with compute_scope(table.dtype):
+            out = function(_cast(params, table.dtype), placed(table)[0])[: table.x.shape[0]]
+            return give_back(out.astype(table.x.dtype) if _is_half(table.x.dtype) else out, X)
+
+
+def placed(table: Table) -> tuple[Any, Any, Any]:
+    """x, y and weight on the device, rows padded to a bucket with zero weight."""
+    size = bucket(*table.x.shape)
+    x, weight = (_place(rows, table.dtype, size) for rows in (table.x, table.weight))
+    return x, None if table.y is None else _place(table.y, _target_dtype(table), size), weight
+
+
+def _place(rows, dtype, size):
+    if isinstance(rows, jax.Array):
+        padding = [(0, size - rows.shape[0])] + [(0, 0)] * (rows.ndim - 1)
+        return jnp.pad(rows.astype(dtype), padding) if size > rows.shape[0] else rows.astype(dtype)
+    if not _usable(rows, dtype, size):
+        aligned = _aligned((size, *rows.shape[1:]), np.dtype(dtype))
+        aligned[: rows.shape[0]] = rows
+        aligned[rows.shape[0] :] = 0
+        rows = aligned
+    return jax.device_put(rows, settings().device)
+
+
+def bucket(n: int, d: int = 1) -> int:
+    """The number of rows to pad to: four sizes an octave, so that a new `n` rarely compiles."""
+    if n * d > _PADDED_SIZE:
+        return n
+    step = max(16, 2 ** (max(n - 1, 1).bit_length() - 3))
+    return -(-n // step) * step
+
+
+@contextlib.contextmanager
+def compute_scope(dtype: np.dtype) -> Iterator[None]:
+    """Inside, `dtype` and the device of `config_context` are what JAX computes with."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.enable_x64(dtype == np.float64))
+        if settings().device is not None:
+            stack.enter_context(jax.default_device(settings().device))
+        yield
+
+
+def give_back(tree: Any, like: Any) -> Any:
+    """The arrays of a tree in the kind of `like`: JAX as they are, else writable NumPy."""
+    if isinstance(like, jax.Array):
+        return tree
+    return jax.tree.map(np.array, jax.block_until_ready(tree))
+
+
+def warn_unconverged(converged: Any, message: str) -> None:
+    """Turns a fit that did not converge into scikit-learn's warning."""
+    if not converged:
+        warnings.warn(message, ConvergenceWarning, stacklevel=3)
+
+
+def _weights(sample_weight, X, dtype):
+    if sample_weight is None:
+        return np.ones(X.shape[0], dtype)
+    if isinstance(X, jax.Array):
+        X = np.empty((X.shape[0], 0), dtype)
+    weight = np.asarray(
+        _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
+    )
+    if not math.isfinite(weight.sum()):
+        raise ValueError("sample_weight has an infinite sum: scale the weights down.")
+    return weight
+
+
+def _is_half(dtype):
+    return dtype.itemsize < 4
+
+
+def _target_dtype(table):
+    # Class indices stay integers, everything else takes the dtype of the computation.
+    return np.int32 if np.issubdtype(table.y.dtype, np.integer) else table.dtype
+
+
+def _as_target(y, n):
+    y = y if isinstance(y, jax.Array) else np.asarray(y)
+    if y.ndim not in (1, 2) or y.shape[0] != n:
+        raise ValueError(
+            f"y has shape {y.shape}, expected ({n},) or ({n}, k): one target for each row of X. "
+            "Found input variables with inconsistent numbers of samples."
+        )
+    return y
+
+
+def _cast(params, dtype):
+    return jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
+
+
+def _usable(rows, dtype, size):
+    ready = rows.dtype == dtype and rows.shape[0] == size and rows.flags.c_contiguous
+    return ready and rows.ctypes.data % _ALIGNMENT == 0
+
+
+def _aligned(shape, dtype):
+    # NumPy aligns to 16 bytes; XLA would copy such memory slowly, on one thread.
+    count = math.prod(shape) * dtype.itemsize
+    raw = np.empty(count + _ALIGNMENT, np.uint8)
+    offset = -raw.ctypes.data % _ALIGNMENT
+    return raw[offset : offset + count].view(dtype).reshape(shape)
