@@ -128,9 +128,9 @@ def _scale(moments, dtype):
 
 @jax.jit
 def _divide(params, x):
-    return ((x - params.mean) - params.rest) / params.scale
+    return ((x - params.mean[None]) - params.rest[None]) / params.scale[None]
 
 
 @jax.jit
 def _multiply(params, x):
-    return (x * params.scale + params.rest) + params.mean
+    return (x * params.scale[None] + params.rest[None]) + params.mean[None]

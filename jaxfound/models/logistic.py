@@ -129,7 +129,7 @@ def fit(
 
 def decision(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n *k"]:
     r"""The linear predictor $x^\top\beta + b$: log odds, or one score a class."""
-    return _dot(x, params.coef) + params.intercept
+    return _dot(x, params.coef) + params.intercept[None]
 
 
 def predict_proba(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
@@ -237,12 +237,14 @@ def _theta(params, problem, config):
 def _params(theta, problem, config):
     coef = theta[: problem.x.shape[1]]
     offset = theta[-1] if config.fit_intercept else jnp.zeros_like(theta[0])
-    params = Params(coef, offset - _dot(problem.shift, coef))
-    return jax.tree.map(lambda p: p[..., 0], params) if config.n_classes == 2 else params
+    intercept = offset - _dot(problem.shift, coef)
+    if config.n_classes == 2:
+        return Params(coef[:, 0], intercept[0])
+    return Params(coef, intercept - intercept.mean())
 
 
 def _rows(x, problem, config):
-    x = x - problem.shift
+    x = x - problem.shift[None]
     return jnp.pad(x, ((0, 0), (0, 1)), constant_values=1) if config.fit_intercept else x
 
 
@@ -334,7 +336,7 @@ def _proximal(problem, start, tol, *, config):
 
     second = row_sum(gram, problem.weight, problem.x, problem.y) / problem.weight.sum()
     scale = jnp.maximum(jnp.diagonal(second), jnp.finfo(second.dtype).tiny)
-    largest = jnp.linalg.eigvalsh(second / jnp.sqrt(scale[:, None] * scale))[-1]
+    largest = jnp.linalg.eigvalsh(second / jnp.sqrt(jnp.outer(scale, scale)))[-1]
     # The Hessian of the loss in the scores is at most 1/4, or 1/2 for the softmax (Böhning, 1992).
     curvature = largest * scale[:, None] / (4 if config.n_classes == 2 else 2)
     found = proximal.minimise(

@@ -16,8 +16,9 @@ from jaxfound.numerics.reduce import finite, ones_like_rows, present
 __all__ = ["SOLVERS", "Config", "Hyper", "Params", "Solver", "fit", "objective", "predict"]
 
 SOLVERS = ("cholesky", "svd", "cg", "lbfgs", "gd", "nonnegative")  # what `Info.solver` points into
-
 Solver = Literal["auto", "cholesky", "svd", "cg", "lbfgs", "gd"]
+
+_dot = partial(jnp.matmul, precision="highest")
 
 
 class Params(NamedTuple):
@@ -26,9 +27,7 @@ class Params(NamedTuple):
 
 
 class Hyper(NamedTuple):
-    l2: Float[Array, "*d"] | float = (
-        1.0  # penalises coef, not intercept; a number, or one a feature
-    )
+    l2: Float[Array, "*d"] | float = 1.0  # one number or one a feature; not on the intercept
     tol: Float[Array, ""] | float = 1e-6  # of the iterative solvers, see each
     learning_rate: Float[Array, ""] | float = 0.01  # of `gd`
 
@@ -57,7 +56,7 @@ def objective(
     """
     del config
     residual = finite(weight, y) - predict(params, finite(weight, x))
-    return (weight * residual.T**2).sum() + _penalty(hyper, params.coef)
+    return _dot(weight, residual**2).sum() + _penalty(hyper, params.coef)
 
 
 @partial(jax.jit, static_argnames="config")
@@ -109,7 +108,7 @@ def fit(
 
 def predict(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n *k"]:
     """$x^\\top\\beta + b$, one column a target."""
-    return jnp.matmul(x, params.coef, precision="highest") + params.intercept
+    return _dot(x, params.coef) + params.intercept[None]
 
 
 def _zeros(x, y):
@@ -143,13 +142,13 @@ def _closed_form(x, y, weight, hyper, *, config):
 def _cg(x, y, weight, hyper, *, config):
     targets = y.reshape(len(y), -1)
     x, targets = present(weight, x), present(weight, targets)
-    x_mean, y_mean = weight @ x / weight.sum(), weight @ targets / weight.sum()
+    x_mean, y_mean = _dot(weight, x) / weight.sum(), _dot(weight, targets) / weight.sum()
     if not config.fit_intercept:
         x_mean, y_mean = jnp.zeros_like(x_mean), jnp.zeros_like(y_mean)
     found = conjugate.least_squares(
         *(x, targets, weight, hyper.l2, x_mean, y_mean), tol=hyper.tol, max_iter=config.max_iter
     )
-    params = _params(found.coef, y_mean - x_mean @ found.coef, y)
+    params = _params(found.coef, y_mean - _dot(x_mean, found.coef), y)
     value = objective(params, x, y, weight, hyper, config=config)
     return params, _info("cg", found.n_iter, found.converged, value, found.residual.max())
 
@@ -162,7 +161,7 @@ def _nonnegative(x, y, weight, hyper, *, config):
     solve = partial(nonnegative.minimise, max_iter=config.max_iter)
     found = jax.vmap(solve, (None, 1))(gram, known.cross)
     coef = found.params.T
-    params = _params(coef, known.y_mean - known.x_mean @ coef, y)
+    params = _params(coef, known.y_mean - _dot(known.x_mean, coef), y)
     value = least_squares.sum_of_squares(known, coef) + _penalty(hyper, coef)
     return params, _info(
         "nonnegative", found.n_iter.max(), found.converged.all(), value, found.residual.max()
@@ -204,7 +203,8 @@ def _half_mean(params, x, y, weight, hyper, config):
 
 
 def _penalty(hyper, coef):
-    return (jnp.asarray(hyper.l2, coef.dtype).T * coef.T**2).sum()
+    squares = (coef**2).reshape(len(coef), -1).sum(1)
+    return (jnp.asarray(hyper.l2, coef.dtype) * squares).sum()
 
 
 def _params(coef, intercept, y):

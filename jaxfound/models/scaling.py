@@ -73,12 +73,12 @@ def scale(params: Params) -> Float[Array, " d"]:
 
 def transform(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Columns of mean zero and variance one; constant ones are only centred."""
-    return ((x - params.mean) - params.rest) / scale(params)
+    return ((x - params.mean[None]) - params.rest[None]) / scale(params)[None]
 
 
 def inverse_transform(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Undoes `transform`."""
-    return (x * scale(params) + params.rest) + params.mean
+    return (x * scale(params)[None] + params.rest[None]) + params.mean[None]
 
 
 def _blocked(x, weight):
@@ -86,7 +86,7 @@ def _blocked(x, weight):
 
     def statistic(w, x):
         known = ~jnp.isnan(x)
-        x = jnp.where(known, x.astype(w.dtype) - shift, 0)
+        x = jnp.where(known, x.astype(w.dtype) - shift[None], 0)
         w = jnp.where(known, w[:, None], 0)
         wx = w * x
         return w.sum(0), wx.sum(0), (wx * x).sum(0)
@@ -104,14 +104,14 @@ def _whole(x, weight):
     x, w = jnp.where(known, x, 0), jnp.where(known, weight[:, None], 0)
     total = w.sum(0)
     mean = (w * x).sum(0) / total
-    return Params(mean, (w * (x - mean) ** 2).sum(0) / total, total, jnp.zeros_like(mean))
+    return Params(mean, (w * (x - mean[None]) ** 2).sum(0) / total, total, jnp.zeros_like(mean))
 
 
 def _sample_mean(x, weight, size=1024):
     stride = max(1, len(x) // size)
     x, weight = x[::stride].astype(weight.dtype), weight[::stride, None]
     weight = jnp.where(jnp.isfinite(x), weight, 0)
-    share = weight / jnp.maximum(weight.sum(0), jnp.finfo(x.dtype).tiny)
+    share = weight / jnp.maximum(weight.sum(0), jnp.finfo(x.dtype).tiny)[None]
     return (share * jnp.where(weight > 0, x, 0)).sum(0)
 
 

@@ -30,7 +30,7 @@ def two_sum(
 
 
 def product(
-    a: Float[Array, "*s"], b: Float[Array, "*s"]
+    a: Float[Array, "*#s"], b: Float[Array, "*#s"]
 ) -> tuple[Float[Array, "3 *s"], Float[Array, "*s"]]:
     """`a * b` as three exact terms to add up and a rest below the rounding of the smallest.
 
@@ -46,14 +46,12 @@ def total(
     high: Float[Array, "m *s"], low: Float[Array, "*s"]
 ) -> tuple[Float[Array, "*s"], Float[Array, "*s"]]:
     """Sum of `high` over its leading axis, plus `low`, as (rounded sum, rest)."""
-
-    def add(a, b):
-        high, error = two_sum(a[0], b[0])
-        return high, a[1] + b[1] + error
-
-    zero = jnp.zeros((), high.dtype)
-    high, errors = jax.lax.reduce((high, jnp.zeros_like(high)), (zero, zero), add, (0,))
-    return two_sum(high, low + errors)
+    while (m := high.shape[0]) > 1:
+        half = m // 2
+        pair, error = two_sum(high[:half], high[half : 2 * half])
+        high = jnp.concatenate([pair, high[2 * half :]]) if m % 2 else pair
+        low = low + error.sum(0)
+    return two_sum(high[0], low)
 
 
 def _halves(a):

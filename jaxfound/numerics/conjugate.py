@@ -46,7 +46,7 @@ def least_squares(
     ridge = jnp.broadcast_to(ridge, x.shape[1:])[:, None]
 
     def forward(p):
-        return _dot(x, p) - x_mean @ p
+        return _dot(x, p) - _dot(x_mean, p)[None]
 
     def backward(r):
         r = weight[:, None] * r
@@ -57,13 +57,13 @@ def least_squares(
         image = forward(direction)
         curvature = (weight[:, None] * image**2).sum(0) + (ridge * direction**2).sum(0)
         move = jnp.where(curvature > 0, size / _safe(curvature), 0)
-        coef = coef + move * direction
-        slope = slope - move * (backward(image) + ridge * direction)
+        coef = coef + move[None] * direction
+        slope = slope - move[None] * (backward(image) + ridge * direction)
         new = (slope**2).sum(0)
-        direction = slope + new / _safe(size) * direction
+        direction = slope + (new / _safe(size))[None] * direction
         return coef, slope, direction, new, i + 1
 
-    slope = backward(y - y_mean)
+    slope = backward(y - y_mean[None])
     first = (slope**2).sum(0)
     goal = tol**2 * first
 

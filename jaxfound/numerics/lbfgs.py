@@ -56,9 +56,11 @@ def minimise(
 
     def step(carry):
         params, before, grad = carry.params, carry.value, carry.grad
-        updates, state = solver.update(
-            grad, carry.state, params, value=before, grad=grad, value_fn=function
-        )
+        # optax counts in int32 and int64 side by side where float64 is on.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = solver.update(
+                grad, carry.state, params, value=before, grad=grad, value_fn=function
+            )
         params = optax.apply_updates(params, updates)
         value, grad = reuse(params, state=state)
         flat = before - value <= _FLAT * jnp.finfo(value.dtype).eps * jnp.maximum(abs(value), 1)

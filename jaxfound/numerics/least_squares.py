@@ -28,9 +28,8 @@ from jaxfound.numerics.reduce import mean_of_sample, row_fold, row_sum
 __all__ = ["Moments", "Solution", "moments", "solve", "sum_of_squares"]
 
 _LEAF = 128  # columns below which splitting a symmetric product no longer pays
-_WELL_CONDITIONED = 1e2  # of the scaled Gram: the plain Cholesky solution loses two digits at most
 _MOST_LOST = 1e-3  # relative error of a Cholesky factor that refinement still mends quickly
-_FEW_ROWS = 2**12  # where refinement costs nothing, it is always done
+_SMALL = 2**14  # elements of a problem on which refinement costs nothing: it is always done
 _MAX_REFINEMENTS = 20
 _dot = partial(jnp.matmul, precision="highest")
 
@@ -116,9 +115,10 @@ def solve(
             )
         return refined(problem, factor)
 
-    if n <= _FEW_ROWS:
+    if x.size * y.shape[1] <= _SMALL:
         return careful(problem, cholesky)
-    ill = cholesky.condition**2 > _WELL_CONDITIONED
+    # The plain solution loses a third of the digits at most.
+    ill = cholesky.condition**2 > jnp.finfo(x.dtype).eps ** (-1 / 3)
     return cond_per_lane(ill, careful, _direct, problem, cholesky)
 
 
@@ -130,7 +130,7 @@ def moments(
     y_shift = mean_of_sample(weight, y) if centre else jnp.zeros(y.shape[1:], y.dtype)
 
     def statistic(w, x, y):
-        x, y = x - x_shift, y - y_shift
+        x, y = x - x_shift[None], y - y_shift[None]
         xw, yw = x * w[:, None], y * w[:, None]
         sums = w.sum(), xw.sum(0), yw.sum(0), _dot(xw.T, y), (yw * y).sum(0)
         return sums, _gram_pieces(xw, x)
@@ -176,7 +176,7 @@ def _factorise(gram):
     # A Gram scaled to a unit diagonal is as well conditioned as a diagonal scaling can make it,
     # within a factor d (van der Sluis, 1969); its pivots then tell the condition number.
     scale = _safe(jnp.sqrt(jnp.maximum(jnp.diagonal(gram), 0)))
-    lower = jnp.linalg.cholesky(gram / scale[:, None] / scale)
+    lower = jnp.linalg.cholesky(gram / jnp.outer(scale, scale))
     pivots = jnp.diagonal(lower)
     condition = jnp.where(jnp.isfinite(pivots).all(), pivots.max() / pivots.min(), jnp.inf)
     return _Cholesky(lower, scale, condition)
@@ -211,15 +211,15 @@ def _orthogonal(problem):
 
 def _thin(problem):
     x, _, weight, ridge, known = problem
-    rows = jnp.where(weight[:, None] > 0, x - known.x_mean, 0) * jnp.sqrt(weight)[:, None]
+    rows = jnp.where(weight[:, None] > 0, x - known.x_mean[None], 0) * jnp.sqrt(weight)[:, None]
     return _pseudo_inverse_root(rows, jnp.ones_like(known.x_mean), ridge)
 
 
 def _pseudo_inverse_root(rows, scale, ridge):
-    _, values, vectors = jnp.linalg.svd(rows / scale, full_matrices=False)
+    _, values, vectors = jnp.linalg.svd(rows / scale[None], full_matrices=False)
     kept = values > jnp.finfo(rows.dtype).eps * max(rows.shape) * values[0]
     size = jnp.where(kept, jnp.sqrt(values**2 + ridge), 1)
-    root = vectors.T * jnp.where(kept, 1 / size, 0) / scale[:, None]
+    root = vectors.T * jnp.where(kept, 1 / size, 0)[None] / scale[:, None]
     condition = size.max() / jnp.where(kept, size, jnp.inf).min()
     return _Factor(root, condition, kept.sum(), jnp.asarray(True))
 
@@ -231,7 +231,7 @@ def _triangle(problem):
     d = x.shape[1]
 
     def step(triangle, w, x):
-        rows = (x - known.x_mean) * jnp.sqrt(w)[:, None]
+        rows = (x - known.x_mean[None]) * jnp.sqrt(w)[:, None]
         return jnp.linalg.qr(jnp.concatenate([triangle, rows]), mode="r")
 
     start = jnp.diag(jnp.broadcast_to(jnp.sqrt(ridge), (d,)))
@@ -280,23 +280,24 @@ def _extended_gradient(problem, coef, offset):
     def statistic(w, x, y):
         x, x_low = two_sum(x, -jnp.broadcast_to(known.x_mean, x.shape))
         y, y_low = two_sum(y, -jnp.broadcast_to(known.y_mean, y.shape))
-        terms, low = product(x.T[:, :, None], -coef[:, None, :])
-        low = y_low + (low - x_low.T[:, :, None] * coef[:, None, :]).sum(0)
-        terms = jnp.concatenate([y[None], jnp.broadcast_to(-offset, (1, *y.shape)), *terms])
-        residual, low = _weighted(w[:, None], *total(terms, low))
-        slope, rest = product(x[:, :, None], residual[:, None, :])
-        rest = rest + x[:, :, None] * low[:, None, :] + x_low[:, :, None] * residual[:, None, :]
-        return total(jnp.concatenate(slope), rest.sum(0)), total(residual, low.sum(0))
 
-    (slope, slope_low), (level, level_low) = row_sum(
-        statistic, problem.weight, problem.x, problem.y
-    )
-    return slope + slope_low, level + level_low
+        def one_target(y, y_low, coef, offset):
+            terms, low = product(x.T, -coef[:, None])
+            low = y_low + (low - x_low.T * coef[:, None]).sum(0)
+            ends = jnp.stack([y, jnp.broadcast_to(-offset, y.shape)])
+            high, low = total(jnp.concatenate([ends, *terms]), low)
+            terms, rest = product(w, high)
+            high, low = total(terms, rest + w * low)
+            terms, rest = product(x, high[:, None])
+            rest = rest + x * low[:, None] + x_low * high[:, None]
+            return total(jnp.concatenate(terms), rest.sum(0)), total(high, low.sum())
 
+        # Targets in front: a trailing axis of length one would keep XLA from vectorising.
+        return jax.vmap(one_target, (1, 1, 1, 0))(y, y_low, coef, offset)
 
-def _weighted(weight, high, low):
-    terms, rest = product(weight, high)
-    return total(terms, rest + weight * low)
+    sums = row_sum(statistic, problem.weight, problem.x, problem.y)
+    (slope, slope_low), (level, level_low) = sums
+    return (slope + slope_low).T, level + level_low
 
 
 def _intercept(known, offset, coef):

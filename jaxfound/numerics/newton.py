@@ -73,7 +73,7 @@ def solve_semidefinite(
 ) -> Float[Array, " m"]:
     """Solves a symmetric system whose matrix may be singular, by a slightly damped Cholesky."""
     scale = jnp.sqrt(jnp.maximum(jnp.diagonal(matrix), jnp.finfo(matrix.dtype).tiny))
-    scaled = matrix / scale[:, None] / scale
+    scaled = matrix / jnp.outer(scale, scale)
     damping = 10 * scale.size * jnp.finfo(matrix.dtype).eps * jnp.eye(scale.size, dtype=scale.dtype)
     lower = jnp.linalg.cholesky(scaled + damping)
     return jax.scipy.linalg.cho_solve((lower, True), right / scale) / scale

@@ -32,24 +32,24 @@ def minimise(gram: Float[Array, "d d"], linear: Float[Array, " d"], *, max_iter:
     d = linear.size
     scale = jnp.sqrt(jnp.maximum(jnp.diagonal(gram), 0))
     scale = jnp.where(scale > 0, scale, 1)
-    gram, linear = gram / scale[:, None] / scale, linear / scale  # unit columns: one tolerance
+    gram, linear = gram / jnp.outer(scale, scale), linear / scale  # unit columns: one tolerance
     tol = 1e2 * jnp.finfo(gram.dtype).eps * jnp.maximum(jnp.abs(linear).max(), 1e-30)
     jitter = 10 * d * jnp.finfo(gram.dtype).eps * jnp.eye(d, dtype=gram.dtype)
 
     def value(beta):
-        return beta @ (_dot(gram, beta) / 2 - linear)
+        return _dot(beta, _dot(gram, beta) / 2 - linear)
 
     def step(state):
         beta, _, i = state
         slope = _dot(gram, beta) - linear
         free = (beta > 0) | (slope < 0)
-        both = free[:, None] & free
+        both = free[:, None] & free[None]
         # Bound coordinates get a unit row, which leaves them out of the Newton system.
         system = jnp.where(both, gram, 0) + jitter + jnp.diag(jnp.where(free, 0.0, 1.0))
         lower = jnp.linalg.cholesky(system.astype(gram.dtype))
         direction = jax.scipy.linalg.cho_solve((lower, True), jnp.where(free, slope, 0))
-        sizes = (0.5 ** jnp.arange(_HALVINGS)).astype(gram.dtype)
-        tries = jnp.maximum(beta - sizes[:, None] * direction, 0)
+        sizes = jnp.exp2(-jnp.arange(_HALVINGS, dtype=gram.dtype))
+        tries = jnp.maximum(beta[None] - sizes[:, None] * direction[None], 0)
         values = jax.vmap(value)(tries)
         better = values < value(beta)
         new = jnp.where(better.any(), tries[jnp.argmax(better)], beta)

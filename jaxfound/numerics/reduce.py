@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxfound._types import Array, Float
+from jaxfound._types import Array, Float, Shaped
 from jaxfound.numerics.compensated import two_sum
 
 __all__ = ["finite", "mean_of_sample", "ones_like_rows", "present", "row_fold", "row_sum"]
@@ -27,7 +27,7 @@ _LEAST_ROWS, _MOST_ROWS = 2**10, 2**12  # of a block: measured best between 1k a
 
 
 def row_sum(
-    statistic: Callable[..., Any], weight: Float[Array, " n"], *rows: Float[Array, "n *_"]
+    statistic: Callable[..., Any], weight: Float[Array, " n"], *rows: Shaped[Array, "n *_"]
 ) -> Any:
     """Adds `statistic(weight_block, *row_blocks)` over blocks of rows.
 
@@ -53,7 +53,7 @@ def row_fold(
     step: Callable[..., Any],
     start: Any,
     weight: Float[Array, " n"],
-    *rows: Float[Array, "n *_"],
+    *rows: Shaped[Array, "n *_"],
     size: int,
 ) -> Any:
     """Folds `carry = step(carry, weight_block, *row_blocks)` over blocks of `size` rows."""
@@ -72,13 +72,13 @@ def row_fold(
     return jax.lax.scan(body, start, jnp.arange(-(-n // size)))[0]
 
 
-def present(weight: Float[Array, " n"], rows: Float[Array, "n *_"]) -> Float[Array, "n *_"]:
+def present(weight: Float[Array, " n"], rows: Shaped[Array, "n *_"]) -> Shaped[Array, "n *_"]:
     """`rows` with zeros in place of absent (zero-weight) rows, whatever they hold."""
     mask = (weight > 0).reshape(weight.shape + (1,) * (rows.ndim - 1))
     return jnp.where(mask, rows, jnp.zeros((), rows.dtype))
 
 
-def finite(weight: Float[Array, " n"], rows: Float[Array, "n *_"]) -> Float[Array, "n *_"]:
+def finite(weight: Float[Array, " n"], rows: Shaped[Array, "n *_"]) -> Shaped[Array, "n *_"]:
     """`rows` with zeros for what is not finite in absent rows.
 
     For objectives: unlike `present` it keeps the values of absent rows, so that the derivative in
@@ -89,7 +89,7 @@ def finite(weight: Float[Array, " n"], rows: Float[Array, "n *_"]) -> Float[Arra
 
 
 def ones_like_rows(
-    x: Float[Array, "n *_"], weight: Float[Array, " n"] | None
+    x: Float[Array, "n *_"], weight: Shaped[Array, " n"] | None
 ) -> Float[Array, " n"]:
     """The weights in the dtype of `x`; one for each row where none are given."""
     return jnp.ones(x.shape[0], x.dtype) if weight is None else jnp.asarray(weight, x.dtype)
