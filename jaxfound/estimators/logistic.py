@@ -19,14 +19,14 @@ from jaxfound.models import logistic
 __all__ = ["LogisticRegression"]
 
 # scikit-learn's names of solvers, each the minimiser of the same objective. Its stochastic and
-# coordinate solvers are L-BFGS here, or proximal steps where there is an L1 norm.
+# coordinate solvers are what `auto` takes, or proximal steps where there is an L1 norm.
 _SOLVERS: dict[str, logistic.Solver] = {
     "lbfgs": "auto",
     "newton-cg": "newton",
     "newton-cholesky": "newton",
-    "liblinear": "lbfgs",
-    "sag": "lbfgs",
-    "saga": "lbfgs",
+    "liblinear": "auto",
+    "sag": "auto",
+    "saga": "auto",
 }
 _ADVICE = {
     "lbfgs": "lbfgs failed to converge after {n} iterations",
@@ -54,9 +54,9 @@ class LogisticRegression(ClassifierMixin, JaxEstimator):
       intercept_scaling: with "liblinear", which penalises the intercept: the value of its column.
       class_weight: a dictionary from class to weight, or "balanced".
       random_state: accepted for compatibility; nothing here is random.
-      solver: any name of scikit-learn's. "lbfgs" takes Newton steps on small problems and L-BFGS
-        ones on others; "newton-cg" and "newton-cholesky" name Newton's; the others are L-BFGS,
-        or accelerated proximal gradients where there is an L1 norm.
+      solver: any name of scikit-learn's. "newton-cg" and "newton-cholesky" take Newton steps, the
+        others Newton steps on small problems and L-BFGS on large ones; "saga" and "liblinear"
+        take accelerated proximal gradient steps where there is an L1 norm.
       max_iter: bound on the iterations.
       verbose: accepted for compatibility.
       warm_start: start from the last solution.

@@ -27,7 +27,7 @@ from jaxfound.numerics.reduce import mean_of_sample, row_fold, row_sum
 
 __all__ = ["Moments", "Solution", "moments", "solve", "sum_of_squares"]
 
-_LEAF = 128  # columns below which splitting a symmetric product no longer pays
+_LEAF = 192  # columns below which splitting a symmetric product no longer pays
 _MOST_LOST = 1e-3  # relative error of a Cholesky factor that refinement still mends quickly
 _SMALL = 2**14  # elements of a problem on which refinement costs nothing: it is always done
 _MAX_REFINEMENTS = 20
@@ -130,13 +130,15 @@ def moments(
     y_shift = mean_of_sample(weight, y) if centre else jnp.zeros(y.shape[1:], y.dtype)
 
     def statistic(w, x, y):
-        x, y = x - x_shift[None], y - y_shift[None]
-        xw, yw = x * w[:, None], y * w[:, None]
-        sums = w.sum(), xw.sum(0), yw.sum(0), _dot(xw.T, y), (yw * y).sum(0)
-        return sums, _gram_pieces(xw, x)
+        # One product of [x y 1] with itself holds every moment; sums over a column are slow.
+        columns = x - x_shift[None], y - y_shift[None], jnp.ones((len(w), 1), x.dtype)
+        rows = jnp.concatenate(columns, axis=1)
+        return _gram_pieces(rows * w[:, None], rows)
 
-    (amount, x_sum, y_sum, cross, y_square), pieces = row_sum(statistic, weight, x, y)
-    gram = _assemble(pieces)
+    d = x.shape[1]
+    sums = _assemble(row_sum(statistic, weight, x, y))
+    amount, x_sum, y_sum = sums[-1, -1], sums[-1, :d], sums[-1, d:-1]
+    gram, cross, y_square = sums[:d, :d], sums[:d, d:-1], jnp.diagonal(sums)[d:-1]
     if not centre:
         return Moments(amount, jnp.zeros_like(x_sum), jnp.zeros_like(y_sum), gram, cross, y_square)
     x_off, y_off = x_sum / amount, y_sum / amount

@@ -1,0 +1,3 @@
+"""Benchmarks: `python -m benchmarks.run`."""
+
+__all__: list[str] = []

@@ -1,0 +1,160 @@
+"""The table of benchmarks: one row a model, its data, its rivals and how exact it must be.
+
+Adding a model is adding a row.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+import jaxfound as jf
+
+__all__ = ["CASES", "Case", "rivals"]
+
+SIZES = ((1_000_000, 50), (100_000, 128), (20_000, 500))
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """`fit` of an estimator, NumPy in and NumPy out."""
+
+    name: str
+    estimator: str  # jaxfound's, and scikit-learn's of the same name
+    module: str  # of scikit-learn
+    data: Callable[[np.random.Generator, int, int], tuple[Any, ...]]
+    answer: Callable[[Any], np.ndarray]  # what must agree
+    tolerance: float  # of it, in float32, relative to its largest entry
+    numpy: Callable[..., np.ndarray] | None = None  # what a good NumPy user would write
+    sizes: tuple[tuple[int, int], ...] = SIZES
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+def _regression(rng, n, d):
+    X = rng.standard_normal((n, d))
+    return X, X @ rng.standard_normal(d) + rng.standard_normal(n)
+
+
+def _binary(rng, n, d):
+    X = rng.standard_normal((n, d))
+    odds = 2 * X @ rng.standard_normal(d) / np.sqrt(d)
+    return X, (odds + rng.logistic(size=n) > 0).astype(np.int64)
+
+
+def _digits(rng, n, d):
+    del rng, d
+    X, y = load_digits(return_X_y=True)
+    rows = np.arange(n) % len(X)
+    return X[rows], y[rows]
+
+
+def _features(rng, n, d):
+    return (3 + 2 * rng.standard_normal((n, d)),)
+
+
+def _coefficients(model):
+    return np.append(np.ravel(model.coef_), model.intercept_)
+
+
+def _probabilities(model):
+    # Coefficients of nearly separable data are loose at any tolerance; probabilities are not.
+    return np.asarray(model.predict_proba(load_digits().data.astype(model.coef_.dtype)))
+
+
+def _normal_equations(X, y, ridge=0.0):
+    x_mean, y_mean = X.mean(0), y.mean()
+    X, y = X - x_mean, y - y_mean
+    gram = X.T @ X + np.asarray(ridge, X.dtype) * np.eye(X.shape[1], dtype=X.dtype)
+    coef = np.linalg.solve(gram, X.T @ y)
+    return np.append(coef, y_mean - x_mean @ coef)
+
+
+def _newton(X, y, penalty=1.0, steps=8):
+    X = np.column_stack([X, np.ones(len(X), X.dtype)])
+    ridge = np.append(np.full(X.shape[1] - 1, penalty), 0).astype(X.dtype)
+    theta = np.zeros(X.shape[1], X.dtype)
+    for _ in range(steps):  # `steps` bounds the loop; the gradient ends it
+        p = 1 / (1 + np.exp(-X @ theta))
+        gradient = X.T @ (p - y) + ridge * theta
+        step = np.linalg.solve((X * (p * (1 - p))[:, None]).T @ X + np.diag(ridge), gradient)
+        theta = theta - step
+        if np.abs(gradient).max() < 1e-4 * len(X):
+            break
+    return theta
+
+
+def _moments(X):
+    return np.append(X.mean(0), X.std(0))
+
+
+CASES = (
+    Case(
+        "ols",
+        "LinearRegression",
+        "sklearn.linear_model",
+        _regression,
+        _coefficients,
+        1e-4,
+        _normal_equations,
+    ),
+    Case(
+        "ridge",
+        "Ridge",
+        "sklearn.linear_model",
+        _regression,
+        _coefficients,
+        1e-4,
+        lambda X, y: _normal_equations(X, y, ridge=1.0),
+    ),
+    Case(
+        "logistic",
+        "LogisticRegression",
+        "sklearn.linear_model",
+        _binary,
+        _coefficients,
+        5e-3,
+        _newton,
+    ),
+    Case(
+        "logistic-10",
+        "LogisticRegression",
+        "sklearn.linear_model",
+        _digits,
+        _probabilities,
+        5e-2,
+        sizes=((100_000, 64),),
+        options=(("max_iter", 1000),),
+    ),
+    Case(
+        "scaler",
+        "StandardScaler",
+        "sklearn.preprocessing",
+        _features,
+        lambda model: np.append(model.mean_, model.scale_),
+        1e-4,
+        _moments,
+    ),
+)
+
+
+def rivals(case: Case) -> dict[str, Callable[..., np.ndarray]]:
+    """Functions from the data to the answer: ours first, then whoever is installed."""
+
+    def estimator(cls):
+        return lambda *data: case.answer(cls(**dict(case.options)).fit(*data))
+
+    found = {"jaxfound": estimator(getattr(jf, case.estimator))}
+    for name, module in (("scikit-learn", case.module), ("sklearnex", _accelerated(case.module))):
+        try:
+            found[name] = estimator(getattr(__import__(module, fromlist=["_"]), case.estimator))
+        except (ImportError, AttributeError):
+            continue  # the report lists who is absent
+    if case.numpy is not None:
+        found["NumPy"] = case.numpy
+    return found
+
+
+def _accelerated(module):
+    return module.replace("sklearn.", "sklearnex.", 1)
