@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jaxfound.experiments.registry import Lesson, catalogue
 
-__all__ = ["main"]
+__all__ = ["BadRequestError", "main"]
 
 AGREE, DISAGREE, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
 

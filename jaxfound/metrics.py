@@ -33,7 +33,7 @@ __all__ = [
     "roc_auc",
 ]
 
-Weight = Shaped[Array, " n"] | None  # float, integer or boolean (the mask of a fold)
+_Weight = Shaped[Array, " n"] | None  # float, integer or boolean (the mask of a fold)
 ROWS_PER_BLOCK = 256  # of the confusion matrix: few enough for float32, many enough to be fast
 
 
@@ -42,7 +42,7 @@ ROWS_PER_BLOCK = 256  # of the confusion matrix: few enough for float32, many en
 
 @jax.jit
 def accuracy(
-    y_true: Int[Array, " n"], y_pred: Int[Array, " n"], weight: Weight = None
+    y_true: Int[Array, " n"], y_pred: Int[Array, " n"], weight: _Weight = None
 ) -> Float[Array, ""]:
     r"""The share of the weight on correctly labelled rows.
 
@@ -71,7 +71,7 @@ def accuracy(
 def confusion_matrix(
     y_true: Int[Array, " n"],
     y_pred: Int[Array, " n"],
-    weight: Weight = None,
+    weight: _Weight = None,
     *,
     n_classes: int,
     normalize: Literal["true", "pred", "all"] | None = None,
@@ -132,7 +132,7 @@ def _weighted_counts(y_true, y_pred, weight, n_classes):
 
 @jax.jit
 def log_loss(
-    y_true: Int[Array, " n"], y_proba: Float[Array, " n *k"], weight: Weight = None
+    y_true: Int[Array, " n"], y_proba: Float[Array, " n *k"], weight: _Weight = None
 ) -> Float[Array, ""]:
     r"""The mean negative log-probability of the true class (cross-entropy, in nats).
 
@@ -171,7 +171,7 @@ def log_loss(
 
 @jax.jit
 def roc_auc(
-    y_true: Int[Array, " n"], y_score: Float[Array, " n *k"], weight: Weight = None
+    y_true: Int[Array, " n"], y_score: Float[Array, " n *k"], weight: _Weight = None
 ) -> Float[Array, ""]:
     r"""The probability that a positive row scores above a negative one; a tie counts one half.
 
@@ -243,7 +243,7 @@ def _sort_key(x):
 
 @jax.jit
 def mean_squared_error(
-    y_true: Float[Array, " n *k"], y_pred: Float[Array, " n *k"], weight: Weight = None
+    y_true: Float[Array, " n *k"], y_pred: Float[Array, " n *k"], weight: _Weight = None
 ) -> Float[Array, ""]:
     r"""The mean squared error; several outputs are averaged.
 
@@ -269,7 +269,7 @@ def mean_squared_error(
 
 @jax.jit
 def mean_absolute_error(
-    y_true: Float[Array, " n *k"], y_pred: Float[Array, " n *k"], weight: Weight = None
+    y_true: Float[Array, " n *k"], y_pred: Float[Array, " n *k"], weight: _Weight = None
 ) -> Float[Array, ""]:
     r"""The mean absolute error; several outputs are averaged.
 
@@ -295,7 +295,7 @@ def mean_absolute_error(
 
 @jax.jit
 def r2_score(
-    y_true: Float[Array, " n *k"], y_pred: Float[Array, " n *k"], weight: Weight = None
+    y_true: Float[Array, " n *k"], y_pred: Float[Array, " n *k"], weight: _Weight = None
 ) -> Float[Array, ""]:
     r"""The share of the variance of `y_true` that is explained; several outputs are averaged.
 

@@ -68,6 +68,8 @@ class JaxEstimator(BaseEstimator):
             X, y = validate_data(self, X, y, **checks)
         dtype = np.dtype(settings().dtype or X.dtype)
         dtype = np.dtype(np.float32) if _is_half(dtype) else dtype
+        if checks.get("y_numeric"):
+            y = y.astype(dtype)
         return Table(X, y, _weights(sample_weight, X, dtype), dtype)
 
     def _compute(self, function: Callable[..., Any], table: Table) -> Any:
@@ -107,7 +109,7 @@ def placed(table: Table) -> tuple[Any, Any, Any]:
     """x, y and weight on the device, rows padded to a bucket with zero weight."""
     size = bucket(*table.x.shape)
     x, weight = (_place(rows, table.dtype, size) for rows in (table.x, table.weight))
-    return x, None if table.y is None else _place(table.y, _target_dtype(table), size), weight
+    return x, None if table.y is None else _place(table.y, table.y.dtype, size), weight
 
 
 def _place(rows, dtype, size):
@@ -168,11 +170,6 @@ def _weights(sample_weight, X, dtype):
 
 def _is_half(dtype):
     return dtype.itemsize < 4
-
-
-def _target_dtype(table):
-    # Class indices stay integers, everything else takes the dtype of the computation.
-    return np.int32 if np.issubdtype(table.y.dtype, np.integer) else table.dtype
 
 
 def _as_target(y, n):

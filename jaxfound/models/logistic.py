@@ -200,12 +200,22 @@ def _solve(x, y, weight, hyper, *, start, config):
     unused = (hyper.l1_ratio == 0) | (solver == "proximal")
     info = Info(
         found.n_iter,
-        found.converged & unused,
+        found.converged & unused & _has_minimum(found.value, y, weight, hyper, config),
         found.value * weight.sum(),
         found.residual,
         jnp.asarray(SOLVERS.index(solver)),
     )
     return _params(theta, problem, config), info
+
+
+def _has_minimum(value, y, weight, hyper, config):
+    # An intercept runs off to infinity where a class has no rows, and the coefficients do where
+    # nothing holds them and the loss is below what a single wrong row costs.
+    rows_of_class = jnp.zeros(config.n_classes, weight.dtype).at[y].add(weight)
+    missing = (rows_of_class <= 0).any() & config.fit_intercept
+    least = jnp.where(weight > 0, weight, jnp.inf).min()
+    separated = value * weight.sum() < jnp.log(2) * least
+    return ~missing & ~(separated & jnp.isinf(hyper.C))
 
 
 def _resolve(config, n, d):

@@ -140,8 +140,8 @@ def _closed_form(x, y, weight, hyper, *, config):
 
 
 def _cg(x, y, weight, hyper, *, config):
+    x, y = present(weight, x), present(weight, y)
     targets = y.reshape(len(y), -1)
-    x, targets = present(weight, x), present(weight, targets)
     x_mean, y_mean = _dot(weight, x) / weight.sum(), _dot(weight, targets) / weight.sum()
     if not config.fit_intercept:
         x_mean, y_mean = jnp.zeros_like(x_mean), jnp.zeros_like(y_mean)
@@ -169,6 +169,7 @@ def _nonnegative(x, y, weight, hyper, *, config):
 
 
 def _lbfgs(x, y, weight, hyper, *, config):
+    x, y = present(weight, x), present(weight, y)
     found = lbfgs.minimise(
         jax.value_and_grad(lambda p: _half_mean(p, x, y, weight, hyper, config)),
         _zeros(x, y),

@@ -35,7 +35,8 @@ def descend(
     def step(carry, _):
         params, state = carry
         value, grad = jax.value_and_grad(loss)(params, *data)
-        updates, state = optimizer.update(grad, state, params)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes its counters with floats
+            updates, state = optimizer.update(grad, state, params)
         return (optax.apply_updates(params, updates), state), value
 
     start = (params, optimizer.init(params))

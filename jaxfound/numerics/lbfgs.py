@@ -63,7 +63,7 @@ def minimise(
             )
         params = optax.apply_updates(params, updates)
         value, grad = reuse(params, state=state)
-        flat = before - value <= _FLAT * jnp.finfo(value.dtype).eps * jnp.maximum(abs(value), 1)
+        flat = before - value <= _FLAT * jnp.finfo(value.dtype).eps * jnp.abs(value)
         done = (size(grad) <= tol) | flat
         return _State(params, value, grad, state, carry.n_iter + 1, done)
 

@@ -71,9 +71,13 @@ def minimise(
 def solve_semidefinite(
     matrix: Float[Array, "m m"], right: Float[Array, " m"]
 ) -> Float[Array, " m"]:
-    """Solves a symmetric system whose matrix may be singular, by a slightly damped Cholesky."""
+    """Solves a symmetric system whose matrix may be singular, by a slightly damped Cholesky.
+
+    A matrix without any digits left (saturated probabilities) gives zero: no direction to go.
+    """
     scale = jnp.sqrt(jnp.maximum(jnp.diagonal(matrix), jnp.finfo(matrix.dtype).tiny))
     scaled = matrix / jnp.outer(scale, scale)
     damping = 10 * scale.size * jnp.finfo(matrix.dtype).eps * jnp.eye(scale.size, dtype=scale.dtype)
     lower = jnp.linalg.cholesky(scaled + damping)
-    return jax.scipy.linalg.cho_solve((lower, True), right / scale) / scale
+    solution = jax.scipy.linalg.cho_solve((lower, True), right / scale) / scale
+    return jnp.where(jnp.isfinite(solution).all(), solution, 0)

@@ -79,12 +79,13 @@ def present(weight: Float[Array, " n"], rows: Shaped[Array, "n *_"]) -> Shaped[A
 
 
 def finite(weight: Float[Array, " n"], rows: Shaped[Array, "n *_"]) -> Shaped[Array, "n *_"]:
-    """`rows` with zeros for what is not finite in absent rows.
+    """`rows` with zeros for what is NaN, or too large for later products, in absent rows.
 
     For objectives: unlike `present` it keeps the values of absent rows, so that the derivative in
     a weight that is zero is that of the row coming in.
     """
-    lost = ~jnp.isfinite(rows) & (weight == 0).reshape(weight.shape + (1,) * (rows.ndim - 1))
+    usable = jnp.abs(rows) < float(jnp.finfo(rows.dtype).max) ** 0.25  # false for NaN
+    lost = ~usable & (weight == 0).reshape(weight.shape + (1,) * (rows.ndim - 1))
     return jnp.where(lost, jnp.zeros((), rows.dtype), rows)
 
 

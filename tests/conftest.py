@@ -1,0 +1,51 @@
+"""Every test runs in strict JAX, on 8 CPU devices, with the package's annotations checked."""
+
+import os
+
+import jax
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+if jax.__version_info__ < (0, 11):
+    # Compiling takes the time of these tests, and the older emitters need half as much of it.
+    # `XLA_FLAGS= pytest` compiles what users run.
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+
+# Before the package is imported. `metrics` is left out: its own checks of shapes are under test.
+install_import_hook(["jaxfound.models", "jaxfound.numerics"], "beartype.beartype")
+
+
+def pytest_configure(config):
+    from jaxfound._cache import enable_compile_cache
+
+    config.addinivalue_line(
+        "filterwarnings",
+        # A run that was killed leaves half an entry behind; JAX then compiles once more.
+        "ignore:Error reading persistent compilation cache entry:UserWarning",
+    )
+    jax.config.update("jax_num_cpu_devices", 8)  # before any backend starts
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("xla")))
+    enable_compile_cache()
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """The dtype of a test, with float64 on where that needs it."""
+    with jax.enable_x64(request.param == "float64"):
+        yield request.param
+
+
+@pytest.fixture
+def x64():
+    """Float64 on."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

@@ -1,0 +1,210 @@
+"""The numerical building blocks against exact arithmetic, scikit-learn, SciPy and NumPy."""
+
+from fractions import Fraction
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxfound.models import linear, scaling
+from jaxfound.numerics import compensated
+from jaxfound.numerics.branch import cond_per_lane
+from jaxfound.numerics.reduce import (
+    _on_device,
+    finite,
+    mean_of_sample,
+    ones_like_rows,
+    present,
+    row_fold,
+    row_sum,
+)
+
+# --- compensated ------------------------------------------------------------------------------
+
+
+def wide_ranging(rng, shape, dtype):
+    """Numbers of both signs over sixteen orders of magnitude."""
+    return (rng.normal(size=shape) * 10.0 ** rng.integers(-8, 8, shape)).astype(dtype)
+
+
+def exact(*values):
+    """The sum of all entries, without rounding."""
+    return sum(Fraction(float(v)) for value in values for v in np.ravel(value))
+
+
+def test_two_sum_loses_nothing(dtype, rng):
+    a, b = wide_ranging(rng, (2, 1000), dtype)
+    high, low = jax.jit(compensated.two_sum)(a, b)
+    np.testing.assert_array_equal(high, a + b)
+    assert all(exact(h, e) == exact(p, q) for h, e, p, q in zip(high, low, a, b, strict=True))
+
+
+def test_product_loses_nothing_but_the_last_rest(dtype, rng):
+    a, b = wide_ranging(rng, (2, 1000), dtype)
+    terms, rest = jax.jit(compensated.product)(a, b)
+    eps = Fraction(float(np.finfo(dtype).eps))
+    for p, q, parts, left in zip(a, b, np.transpose(terms), rest, strict=True):
+        truth = Fraction(float(p)) * Fraction(float(q))
+        assert abs(exact(parts, left) - truth) <= eps**2 * abs(truth)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 64, 101])
+def test_total_has_twice_the_digits(dtype, rng, size):
+    high = wide_ranging(rng, (size, 50), dtype)
+    low = rng.normal(size=50).astype(dtype) * np.finfo(dtype).eps * np.abs(high).max(0)
+    got, rest = jax.jit(compensated.total)(high, low)
+    eps = Fraction(float(np.finfo(dtype).eps))
+    for column, small, a, b in zip(high.T, low, got, rest, strict=True):
+        bound = size * eps**2 * exact(np.abs(column), np.abs(small))
+        assert abs(exact(a, b) - exact(column, small)) <= bound
+
+
+def test_a_dot_product_that_cancels(dtype, rng):
+    """The terms cancel to a rest far below their rounding, under jit, where compilers fuse."""
+    a = wide_ranging(rng, 200, dtype)
+    b = wide_ranging(rng, 200, dtype)
+    a, b = np.append(a, -a), np.append(b, b)
+    a[0] += a[0] * 4 * np.finfo(dtype).eps
+
+    @jax.jit
+    def dot(a, b):
+        terms, rest = compensated.product(a, b)
+        high, low = compensated.total(terms.reshape(-1), rest.sum())
+        return high + low
+
+    truth = float(sum(Fraction(float(p)) * Fraction(float(q)) for p, q in zip(a, b, strict=True)))
+    terms = np.abs(a.astype(float) * b).sum()
+    np.testing.assert_allclose(dot(a, b), truth, atol=terms * 500 * np.finfo(dtype).eps ** 2)
+
+
+# --- reduce -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("driver", "n"),
+    # The accelerator's driver is plain JAX, and can be tried on a CPU.
+    [(row_sum, 7), (row_sum, 4096), (row_sum, 4097), (row_sum, 20_011), (_on_device, 20_011)],
+)
+def test_row_sum_is_the_sum_over_rows(dtype, rng, driver, n):
+    x, y = rng.normal(size=(n, 3)).astype(dtype), rng.integers(0, 9, n).astype(np.int32)
+    weight = rng.integers(0, 3, n).astype(dtype)
+    absent = weight == 0
+    spoilt = np.where(absent[:, None], np.nan, x).astype(dtype)
+
+    def statistic(w, x, y):
+        return {
+            "gram": (x * w[:, None]).T @ x,
+            "sum": w.sum(),
+            "label": (w * y.astype(w.dtype)).sum(),
+        }
+
+    got = jax.jit(partial(driver, statistic))(*map(jnp.asarray, (weight, spoilt, y)))
+    wide = x.astype(float)
+    want = {"gram": (wide.T * weight) @ wide, "sum": weight.sum(), "label": weight @ y}
+    tolerance = {"float32": 2e-6, "float64": 1e-13}[dtype]
+    for name in want:
+        assert got[name].dtype == dtype
+        np.testing.assert_allclose(got[name], want[name], rtol=tolerance, atol=tolerance * n)
+
+
+def test_row_sum_in_float32_adds_the_blocks_with_compensation(rng):
+    """A running float32 sum of so many blocks would be off by more."""
+    n = 2_000_003
+    x = (1e4 + rng.random((n, 1))).astype(np.float32)
+    got = jax.jit(partial(row_sum, lambda w, x: w @ x))(jnp.ones(n), jnp.asarray(x))
+    np.testing.assert_allclose(got, x.astype(float).sum(0), rtol=3e-7)
+
+
+@pytest.mark.parametrize("n", [5, 8, 29])
+def test_row_fold_meets_every_row_once_and_in_order(n):
+    rows = jnp.arange(1.0, n + 1)
+
+    def step(carry, w, r):
+        count, last, sorted_ = carry
+        seen = jnp.where(w > 0, r, jnp.inf)
+        return count + (w * r).sum(), jnp.maximum(last, r.max()), sorted_ & (seen.min() > last)
+
+    start = (jnp.zeros(()), jnp.zeros(()), jnp.asarray(True))
+    total, last, in_order = row_fold(step, start, jnp.ones(n), rows, size=8)
+    assert (total, last, in_order) == (n * (n + 1) / 2, n, True)
+
+
+def test_absent_rows_are_masked():
+    weight = jnp.array([0.0, 1.0, 0.0, 2.0])
+    rows = jnp.array([jnp.nan, jnp.nan, 3.0, 4.0])
+    np.testing.assert_array_equal(present(weight, rows), [0, np.nan, 0, 4])
+    np.testing.assert_array_equal(finite(weight, rows), [0, np.nan, 3, 4])
+    np.testing.assert_array_equal(ones_like_rows(rows, None), np.ones(4))
+
+
+def test_the_mean_of_a_sample_is_close_to_the_mean(rng):
+    x = (1e6 + rng.normal(size=(50_000, 2))).astype(np.float32)
+    weight = rng.integers(0, 2, 50_000).astype(np.float32)
+    x[weight == 0] = np.nan
+    shift = mean_of_sample(jnp.asarray(weight), jnp.asarray(x))
+    np.testing.assert_allclose(shift, 1e6, rtol=1e-5)
+    assert (mean_of_sample(jnp.zeros(8), jnp.full((8, 2), jnp.nan)) == 0).all()
+
+
+# --- branch -----------------------------------------------------------------------------------
+
+
+def counted(calls, value):
+    """A branch that says on the host that it ran."""
+
+    def branch(x):
+        jax.debug.callback(lambda: calls.append(value))
+        return x + value
+
+    return branch
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_only_the_lanes_that_ask_pay(nested):
+    dear, cheap = [], []
+    asks = jnp.array([True, False, False, True, False, False])
+    x = jnp.arange(6.0)
+
+    def one(ask, x):
+        return cond_per_lane(ask, counted(dear, 10.0), counted(cheap, 1.0), x)
+
+    lanes = jax.vmap(one)
+    if nested:
+        lanes, asks, x = jax.vmap(lanes), asks.reshape(2, 3), x.reshape(2, 3)
+    got = jax.jit(lanes)(asks, x)
+    jax.effects_barrier()
+    np.testing.assert_array_equal(got, np.where(asks, x + 10, x + 1))
+    assert (len(dear), len(cheap)) == (2, 4)
+
+
+def test_a_branch_over_shared_operands():
+    asks, shared = jnp.array([True, False]), jnp.array([1.0, 2.0])
+    got = jax.vmap(lambda ask: cond_per_lane(ask, jnp.negative, jnp.positive, shared))(asks)
+    np.testing.assert_array_equal(got, [[-1, -2], [1, 2]])
+
+
+# --- ten million rows in float32 --------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_ten_million_rows_far_from_zero_in_float32(rng):
+    """A plain float32 sum keeps no digit of the spread here."""
+    x = 1e4 + rng.standard_normal((10_000_000, 8), np.float32)
+    y = x @ np.arange(1, 9, dtype=np.float32) / 8 + rng.standard_normal(len(x), np.float32)
+    gram, cross, mean = np.zeros((8, 8)), np.zeros(8), x.mean(0, dtype=float)
+    for i in range(0, len(x), 100_000):
+        block = x[i : i + 100_000] - mean
+        gram += block.T @ block
+        cross += block.T @ (y[i : i + 100_000] - y[0].astype(float))
+    params, info = linear.fit(jnp.asarray(x), jnp.asarray(y))
+    assert info.converged
+    np.testing.assert_allclose(params.coef, np.linalg.solve(gram, cross), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_small_spread_about_a_large_mean_in_float32(rng):
+    x = (1e6 + 0.5 * rng.standard_normal((1_000_000, 2))).astype(np.float32)
+    params = scaling.fit(jnp.asarray(x))
+    np.testing.assert_allclose(scaling.scale(params), x.std(0, dtype=float), rtol=1e-4)
