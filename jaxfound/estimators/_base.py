@@ -179,6 +179,8 @@ def _as_target(y, n):
             f"y has shape {y.shape}, expected ({n},) or ({n}, k): one target for each row of X. "
             "Found input variables with inconsistent numbers of samples."
         )
+    if jnp.issubdtype(y.dtype, jnp.floating) and not jnp.isfinite(y).all():
+        raise ValueError("y contains NaN or infinity: remove those rows first.")
     return y
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 
-from jaxfound._types import Array, Float, Info, Key
+from jaxfound._types import Array, Float, Info, Key, Shaped
 from jaxfound.models import ridge
 from jaxfound.models.ridge import SOLVERS, Config, Params, predict
 
@@ -34,7 +34,7 @@ def objective(
 def fit(
     x: Float[Array, "n d"],
     y: Float[Array, "n *k"],
-    weight: Float[Array, " n"] | None = None,
+    weight: Shaped[Array, " n"] | None = None,
     hyper: Hyper = Hyper(),
     key: Key | None = None,
     *,

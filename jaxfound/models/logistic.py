@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxfound._types import Array, Float, Info, Int, Key
+from jaxfound._types import Array, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import gradient, implicit, lbfgs, newton, proximal
 from jaxfound.numerics.reduce import finite, mean_of_sample, ones_like_rows, present, row_sum
 
@@ -81,7 +81,7 @@ def objective(
 def fit(
     x: Float[Array, "n d"],
     y: Int[Array, " n"],
-    weight: Float[Array, " n"] | None = None,
+    weight: Shaped[Array, " n"] | None = None,
     hyper: Hyper = Hyper(),
     key: Key | None = None,
     *,

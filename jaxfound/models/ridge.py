@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxfound._types import Array, Float, Info, Key
+from jaxfound._types import Array, Float, Info, Key, Shaped
 from jaxfound.numerics import conjugate, gradient, implicit, lbfgs, least_squares, nonnegative
 from jaxfound.numerics.reduce import finite, ones_like_rows, present
 
@@ -63,7 +63,7 @@ def objective(
 def fit(
     x: Float[Array, "n d"],
     y: Float[Array, "n *k"],
-    weight: Float[Array, " n"] | None = None,
+    weight: Shaped[Array, " n"] | None = None,
     hyper: Hyper = Hyper(),
     key: Key | None = None,
     *,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxfound._types import Array, Float
+from jaxfound._types import Array, Float, Shaped
 from jaxfound.numerics.compensated import two_sum
 from jaxfound.numerics.implicit import with_derivatives_of
 from jaxfound.numerics.reduce import row_sum
@@ -23,7 +23,7 @@ class Params(NamedTuple):
 
 @partial(jax.jit, static_argnames="dtype")
 def fit(
-    x: Float[Array, "n d"], weight: Float[Array, " n"] | None = None, *, dtype: Any = None
+    x: Float[Array, "n d"], weight: Shaped[Array, " n"] | None = None, *, dtype: Any = None
 ) -> Params:
     r"""Weighted mean and variance of every column in one pass.
 
