@@ -43,9 +43,10 @@ def data():
 
 @pytest.mark.slow
 @each
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_scikit_learn_checks(estimator, dtype):
-    with jf.config_context(dtype=dtype), warnings.catch_warnings():
+@pytest.mark.parametrize("x64", [False, True])
+def test_scikit_learn_checks(estimator, x64):
+    # The checks bring float32 and float64 data; JAX's own flag must not matter.
+    with jax.enable_x64(x64), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some checks fit singular or huge data on purpose
         results = check_estimator(estimator, on_fail=None, on_skip=None)
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from scipy.linalg import LinAlgWarning
@@ -344,4 +345,9 @@ def _fit_per_target(x, y, weight, hyper, *, config):
     return ridge.Params(coef, intercept), info
 
 
-_predict = jax.jit(ridge.predict)
+@jax.jit
+def _predict(params, x):
+    # One intercept may stand for all targets, or be an array of one beside a single target.
+    targets = params.coef.shape[1:]
+    intercept = params.intercept.reshape(()) if params.intercept.size == 1 else params.intercept
+    return ridge.predict(ridge.Params(params.coef, jnp.broadcast_to(intercept, targets)), x)

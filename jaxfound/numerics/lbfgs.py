@@ -51,7 +51,7 @@ def minimise(
 
     # optax differentiates the function; this hands it the gradient of the same single pass.
     function.defvjp(value_and_grad, lambda grad, cotangent: (_scale(cotangent, grad),))
-    solver = optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=20))
+    solver = optax.lbfgs()
     reuse: Any = optax.value_and_grad_from_state(function)
 
     def step(carry):
@@ -64,11 +64,13 @@ def minimise(
         params = optax.apply_updates(params, updates)
         value, grad = reuse(params, state=state)
         flat = before - value <= _FLAT * jnp.finfo(value.dtype).eps * jnp.abs(value)
-        done = (size(grad) <= tol) | flat
-        return _State(params, value, grad, state, carry.n_iter + 1, done)
+        # One such step may be a line search that gave up; two in a row are the rounding level.
+        done = (size(grad) <= tol) | (flat & carry.flat)
+        return _State(params, value, grad, state, carry.n_iter + 1, flat, done)
 
     value, grad = value_and_grad(start)
-    first = _State(start, value, grad, solver.init(start), jnp.asarray(0), size(grad) <= tol)
+    memory, never = solver.init(start), jnp.asarray(False)
+    first = _State(start, value, grad, memory, jnp.asarray(0), never, size(grad) <= tol)
     last = jax.lax.while_loop(lambda s: ~s.done & (s.n_iter < max_iter), step, first)
     residual = size(last.grad)
     finite = jnp.isfinite(last.value) & jnp.isfinite(residual)
@@ -81,6 +83,7 @@ class _State(NamedTuple):
     grad: Any
     state: Any
     n_iter: Int[Array, ""]
+    flat: Bool[Array, ""]  # the last step gained nothing
     done: Bool[Array, ""]
 
 
