@@ -26,6 +26,7 @@ from benchmarks.cases import CASES, rivals
 
 __all__ = ["main"]
 
+_PAUSE = 0.3  # seconds: threads of whoever ran before spin for a while, and would hold a core
 RIVALS = ("jaxfound", "scikit-learn", "sklearnex", "NumPy")
 
 
@@ -82,6 +83,7 @@ def _row(case, n, d, dtype, options):
 
 
 def _time(function, data):
+    time.sleep(_PAUSE)
     start = time.perf_counter()
     answer = function(*data)  # NumPy out: nothing is left running
     return time.perf_counter() - start, answer

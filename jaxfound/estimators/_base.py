@@ -5,9 +5,13 @@ a local `jax.enable_x64` scope; the global flag is never touched.
 """
 
 import contextlib
+import functools
 import math
+import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import _check_sample_weight, validate_data
+from threadpoolctl import ThreadpoolController
 
 from jaxfound._config import settings
 
@@ -34,6 +40,7 @@ FLOATS = (np.float64, np.float32)
 _PADDED_SIZE = 2**22  # elements up to which a design is padded; larger ones compile for their n
 _NO_TARGET = "no target"  # not None, which is what forgetting `y` looks like
 _ALIGNMENT = 64  # bytes; XLA takes such host memory as it is, without a copy
+_CHUNK_BYTES = 2**21  # of rows that one thread checks or copies at a time
 
 
 class Table(NamedTuple):
@@ -41,7 +48,7 @@ class Table(NamedTuple):
 
     x: Any
     y: Any
-    weight: Any
+    weight: Any  # None is all ones
     dtype: np.dtype  # to compute in
 
 
@@ -62,10 +69,8 @@ class JaxEstimator(BaseEstimator):
         if isinstance(X, jax.Array):
             X = self._validated_jax(X, reset, checks.get("ensure_all_finite", True))
             y = None if y is _NO_TARGET else _as_target(y, X.shape[0])
-        elif y is _NO_TARGET:
-            y, X = None, validate_data(self, X, **checks)
         else:
-            X, y = validate_data(self, X, y, **checks)
+            X, y = self._validated_numpy(X, y, checks)
         dtype = np.dtype(settings().dtype or X.dtype)
         dtype = np.dtype(np.float32) if _is_half(dtype) else dtype
         if checks.get("y_numeric"):
@@ -76,6 +81,18 @@ class JaxEstimator(BaseEstimator):
         """`function(x, y, weight)` on the device, given back in the data's kind of array."""
         with compute_scope(table.dtype):
             return give_back(function(*placed(table)), table.x)
+
+    def _validated_numpy(self, X, y, checks):
+        # scikit-learn's rules; whether X is finite is asked here, by all cores.
+        finite = checks.get("ensure_all_finite", True)
+        checks = checks | {"ensure_all_finite": False}
+        data: Any = validate_data(self, X, *([] if y is _NO_TARGET else [y]), **checks)
+        X, y = (data, None) if y is _NO_TARGET else data
+        rows, is_finite = _laid_out(X, settings().dtype or X.dtype, len(X))
+        if finite and not is_finite:
+            name, nan = type(self).__name__, finite == "allow-nan"
+            assert_all_finite(rows, allow_nan=nan, estimator_name=name, input_name="X")
+        return (X if _is_half(X.dtype) else rows), y
 
     def _validated_jax(self, X, reset, finite):
         # The same rules as scikit-learn's, without a copy to the host.
@@ -107,9 +124,13 @@ class JaxEstimator(BaseEstimator):
 
 def placed(table: Table) -> tuple[Any, Any, Any]:
     """x, y and weight on the device, rows padded to a bucket with zero weight."""
-    size = bucket(*table.x.shape)
-    x, weight = (_place(rows, table.dtype, size) for rows in (table.x, table.weight))
-    return x, None if table.y is None else _place(table.y, table.y.dtype, size), weight
+    n, size = table.x.shape[0], bucket(*table.x.shape)
+    x = _place(table.x, table.dtype, size)
+    y = None if table.y is None else _place(table.y, table.y.dtype, size)
+    if table.weight is None and table.x.size > _PADDED_SIZE:
+        return x, y, None
+    weight = np.ones(n, table.dtype) if table.weight is None else table.weight
+    return x, y, _place(weight, table.dtype, size)
 
 
 def _place(rows, dtype, size):
@@ -117,10 +138,7 @@ def _place(rows, dtype, size):
         padding = [(0, size - rows.shape[0])] + [(0, 0)] * (rows.ndim - 1)
         return jnp.pad(rows.astype(dtype), padding) if size > rows.shape[0] else rows.astype(dtype)
     if not _usable(rows, dtype, size):
-        aligned = _aligned((size, *rows.shape[1:]), np.dtype(dtype))
-        aligned[: rows.shape[0]] = rows
-        aligned[rows.shape[0] :] = 0
-        rows = aligned
+        rows, _ = _laid_out(rows, dtype, size)
     return jax.device_put(rows, settings().device)
 
 
@@ -136,10 +154,44 @@ def bucket(n: int, d: int = 1) -> int:
 def compute_scope(dtype: np.dtype) -> Iterator[None]:
     """Inside, `dtype` and the device of `config_context` are what JAX computes with."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_SINGLE_THREADED_LAPACK)
         stack.enter_context(jax.enable_x64(dtype == np.float64))
         if settings().device is not None:
             stack.enter_context(jax.default_device(settings().device))
         yield
+
+
+class _SingleThreadedLapack:
+    """Inside, by any number of threads of ours, LAPACK runs on one thread.
+
+    Its own threads spin for a while after a factorisation, and XLA's next loop would wait for
+    their core: a fit of 20k x 500 takes twice as long.
+    """
+
+    def __init__(self):
+        self._lock, self._inside = threading.Lock(), 0
+        self._limit: Any = None
+
+    def __enter__(self):
+        with self._lock:
+            if self._inside == 0:
+                self._limit = _blas().limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limit.restore_original_limits()
+
+
+@functools.cache
+def _blas():
+
+    return ThreadpoolController()
+
+
+_SINGLE_THREADED_LAPACK = _SingleThreadedLapack()
 
 
 def give_back(tree: Any, like: Any) -> Any:
@@ -157,7 +209,7 @@ def warn_unconverged(converged: Any, message: str) -> None:
 
 def _weights(sample_weight, X, dtype):
     if sample_weight is None:
-        return np.ones(X.shape[0], dtype)
+        return None
     if isinstance(X, jax.Array):
         X = np.empty((X.shape[0], 0), dtype)
     weight = np.asarray(
@@ -188,6 +240,34 @@ def _cast(params, dtype):
     return jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
 
 
+def _laid_out(rows, dtype, size):
+    """The rows as XLA takes them without a copy, zeros behind them, and whether they are finite.
+
+    One pass over chunks that fit a cache, by all cores: NumPy lets go of the interpreter.
+    """
+    step = max(1, _CHUNK_BYTES // max(1, rows.nbytes // max(1, len(rows))))
+
+    if _usable(rows, dtype, size):
+        out = rows
+    else:
+        out = _aligned((size, *rows.shape[1:]), dtype)
+        out[len(rows) :] = 0
+
+    def one(start):
+        part = slice(start, min(start + step, len(rows)))
+        if out is not rows:
+            out[part] = rows[part]
+        return math.isfinite(out[part].sum())
+
+    starts = range(0, len(rows), step)
+    return out, all(list(_threads().map(one, starts) if len(starts) > 1 else map(one, starts)))
+
+
+@functools.cache
+def _threads():
+    return ThreadPoolExecutor(os.cpu_count())
+
+
 def _usable(rows, dtype, size):
     ready = rows.dtype == dtype and rows.shape[0] == size and rows.flags.c_contiguous
     return ready and rows.ctypes.data % _ALIGNMENT == 0
@@ -195,7 +275,7 @@ def _usable(rows, dtype, size):
 
 def _aligned(shape, dtype):
     # NumPy aligns to 16 bytes; XLA would copy such memory slowly, on one thread.
-    count = math.prod(shape) * dtype.itemsize
+    count = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.empty(count + _ALIGNMENT, np.uint8)
     offset = -raw.ctypes.data % _ALIGNMENT
     return raw[offset : offset + count].view(dtype).reshape(shape)

@@ -183,17 +183,17 @@ class LogisticRegression(ClassifierMixin, JaxEstimator):
         table = self._table(X, y, sample_weight)
         labels = np.asarray(table.y)
         check_classification_targets(labels)
-        self.classes_ = np.unique(labels[table.weight > 0])
+        weight = np.ones(len(labels), table.dtype) if table.weight is None else table.weight
+        self.classes_ = np.unique(labels if table.weight is None else labels[weight > 0])
         self._check_classes(table)
         index = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
-        weight = table.weight
         if self.class_weight is not None:
             present = np.where(weight > 0, labels, self.classes_[0])
             shares = compute_class_weight(
                 self.class_weight, classes=self.classes_, y=present, sample_weight=weight
             )
-            weight = weight * shares[index].astype(weight.dtype)
-        table = table._replace(y=index.astype(np.int32), weight=weight)
+            table = table._replace(weight=weight * shares[index].astype(weight.dtype))
+        table = table._replace(y=index.astype(np.int32))
         if self.solver != "liblinear" or not self.fit_intercept:
             return table, None
         column = check_number("intercept_scaling", self.intercept_scaling, above=0)

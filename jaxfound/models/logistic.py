@@ -12,6 +12,7 @@ import optax
 from jaxfound._types import Array, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import gradient, implicit, lbfgs, newton, proximal
 from jaxfound.numerics.reduce import finite, mean_of_sample, ones_like_rows, present, row_sum
+from jaxfound.numerics.whitening import whitening
 
 __all__ = [
     "SOLVERS",
@@ -63,7 +64,7 @@ def objective(
     params: Params,
     x: Float[Array, "n d"],
     y: Int[Array, " n"],
-    weight: Float[Array, " n"],
+    weight: Float[Array, " n"] | None,
     hyper: Hyper = Hyper(),
     *,
     config: Config = Config(),
@@ -74,6 +75,7 @@ def objective(
     $\log(1 + e^\eta) - y\eta$, or of the softmax, $\log\sum_k e^{\eta_k} - \eta_y$.
     """
     del config
+    weight = ones_like_rows(x, weight)
     return _loss(decision(params, finite(weight, x)), weight, y) + _penalty(params.coef, hyper)
 
 
@@ -115,7 +117,7 @@ def fit(
     2nd ed., eq. 4.20 and 4.26; C. Bishop, Pattern Recognition and Machine Learning, eq. 4.109.
     """
     del key
-    weight = ones_like_rows(x, weight)
+    weight = None if weight is None else jnp.asarray(weight, x.dtype)
     hyper = jax.tree.map(lambda h: jnp.asarray(h, x.dtype), hyper)
     if config.solver == "gd":
         return _gd(x, y, weight, hyper, _zeros(x, config) if start is None else start, config)
@@ -179,7 +181,8 @@ class _Problem(NamedTuple):
 
     x: Float[Array, "n d"]
     y: Int[Array, " n"]
-    weight: Float[Array, " n"]
+    weight: Float[Array, " n"] | None  # None is all ones
+    total: Float[Array, ""]  # of the weights
     shift: Float[Array, " d"]
     l2: Float[Array, "m 1"]  # zero for the intercept
     l1: Float[Array, "m 1"]
@@ -200,21 +203,22 @@ def _solve(x, y, weight, hyper, *, start, config):
     unused = (hyper.l1_ratio == 0) | (solver == "proximal")
     info = Info(
         found.n_iter,
-        found.converged & unused & _has_minimum(found.value, y, weight, hyper, config),
-        found.value * weight.sum(),
+        found.converged & unused & _has_minimum(found.value, problem, hyper, config),
+        found.value * problem.total,
         found.residual,
         jnp.asarray(SOLVERS.index(solver)),
     )
     return _params(theta, problem, config), info
 
 
-def _has_minimum(value, y, weight, hyper, config):
+def _has_minimum(value, problem, hyper, config):
     # An intercept runs off to infinity where a class has no rows, and the coefficients do where
     # nothing holds them and the loss is below what a single wrong row costs.
-    rows_of_class = jnp.zeros(config.n_classes, weight.dtype).at[y].add(weight)
+    weight = ones_like_rows(problem.x, problem.weight)
+    rows_of_class = jnp.zeros(config.n_classes, weight.dtype).at[problem.y].add(weight)
     missing = (rows_of_class <= 0).any() & config.fit_intercept
     least = jnp.where(weight > 0, weight, jnp.inf).min()
-    separated = value * weight.sum() < jnp.log(2) * least
+    separated = value * problem.total < jnp.log(2) * least
     return ~missing & ~(separated & jnp.isinf(hyper.C))
 
 
@@ -228,14 +232,17 @@ def _resolve(config, n, d):
 def _problem(x, y, weight, hyper, config):
     shift = mean_of_sample(weight, x) if config.fit_intercept else jnp.zeros(x.shape[1], x.dtype)
     penalised = (jnp.arange(x.shape[1] + config.fit_intercept) < x.shape[1])[:, None]
-    strength = jnp.where(penalised, 1 / (hyper.C * weight.sum()), 0)
-    return _Problem(x, y, weight, shift, (1 - hyper.l1_ratio) * strength, hyper.l1_ratio * strength)
+    total = ones_like_rows(x, weight).sum()
+    strength = jnp.where(penalised, 1 / (hyper.C * total), 0)
+    l2, l1 = (1 - hyper.l1_ratio) * strength, hyper.l1_ratio * strength
+    return _Problem(x, y, weight, total, shift, l2, l1)
 
 
 def _sample(problem):
     # A little more penalty, since a sample may be separable where the whole is not.
-    x, y, weight = (rows[::_SAMPLE_STRIDE] for rows in problem[:3])
-    return _Problem(x, y, weight, problem.shift, problem.l2 + _SAMPLE_PENALTY, problem.l1)
+    x, y, weight = jax.tree.map(lambda rows: rows[::_SAMPLE_STRIDE], problem[:3])
+    total, l2 = ones_like_rows(x, weight).sum(), problem.l2 + _SAMPLE_PENALTY
+    return problem._replace(x=x, y=y, weight=weight, total=total, l2=l2)
 
 
 def _theta(params, problem, config):
@@ -259,16 +266,20 @@ def _rows(x, problem, config):
 
 
 def _penalised(problem, theta, value, slope):
-    total = problem.weight.sum()
-    value = value / total + (problem.l2 * theta**2).sum() / 2
-    return value, slope / total + problem.l2 * theta
+    value = value / problem.total + (problem.l2 * theta**2).sum() / 2
+    return value, slope / problem.total + problem.l2 * theta
 
 
 def _value_and_slope(problem, config, theta):
+    d = problem.x.shape[1]
+    offset = theta[d:].sum(0)  # the last row, or zero
+
     def statistic(w, x, y):
-        rows = _rows(x, problem, config)
-        value, slope = jax.value_and_grad(_loss)(_dot(rows, theta), w, y)
-        return value, _dot(rows.T, slope)
+        x = x - problem.shift[None]
+        value, slope = jax.value_and_grad(_loss)(_dot(x, theta[:d]) + offset[None], w, y)
+        # Rows on the right: a product with x.T would copy the block.
+        slopes = _dot(slope.T, x).T, slope.sum(0, keepdims=True)
+        return value, jnp.concatenate(slopes if config.fit_intercept else slopes[:1])
 
     return _penalised(problem, theta, *row_sum(statistic, problem.weight, problem.x, problem.y))
 
@@ -280,7 +291,7 @@ def _newton(problem, start, tol, *, config):
         value, slope, hessian = row_sum(sums, problem.weight, problem.x, problem.y)
         value, slope = _penalised(problem, theta, value, slope)
         ridge = jnp.diag(jnp.broadcast_to(problem.l2, theta.shape).ravel())
-        return value, slope.ravel(), hessian / problem.weight.sum() + ridge
+        return value, slope.ravel(), hessian / problem.total + ridge
 
     found = newton.minimise(derivatives, start.ravel(), tol=tol, max_iter=config.max_iter)
     return found._replace(params=found.params.reshape(start.shape))
@@ -306,9 +317,7 @@ def _second_order(problem, config, theta, w, x, y):
 def _lbfgs(problem, start, tol, *, config):
     # u = L' theta, with L L' the Hessian at equal probabilities on a sample of the rows: in these
     # coordinates the first steps are Newton's, whatever the units of the features.
-    lower = _sample_root(problem, config)
-    identity = jnp.eye(len(lower), dtype=lower.dtype)
-    back = jax.scipy.linalg.solve_triangular(lower, identity, lower=True).T
+    lower, back = _whitening(problem, config)
 
     def value_and_grad(u):
         value, slope = _value_and_slope(problem, config, _dot(back, u))
@@ -324,15 +333,13 @@ def _lbfgs(problem, start, tol, *, config):
     return found._replace(params=_dot(back, found.params))
 
 
-def _sample_root(problem, config):
-    stride = max(1, len(problem.x) // max(_LEAST_SAMPLE, 4 * problem.x.shape[1]))
-    weight = problem.weight[::stride]
+def _whitening(problem, config):
+    n, d = problem.x.shape
+    stride = max(1, n // max(_LEAST_SAMPLE, 2 * d))
+    weight = ones_like_rows(problem.x, problem.weight)[::stride]
     rows = _rows(present(weight, problem.x[::stride]), problem, config)
-    gram = _dot(rows.T, rows * (weight / weight.sum())[:, None])
     curvature = (config.n_classes - 1) / config.n_classes**2
-    hessian = curvature * gram + jnp.diag(problem.l2[:, 0])
-    floor = 1e-5 * jnp.diagonal(hessian).mean()  # directions that the sample does not show
-    return jnp.linalg.cholesky(hessian + floor * jnp.eye(len(hessian), dtype=gram.dtype))
+    return whitening(rows, weight, problem.l2[:, 0], curvature=curvature)
 
 
 def _proximal(problem, start, tol, *, config):
@@ -344,7 +351,7 @@ def _proximal(problem, start, tol, *, config):
         rows = _rows(x, problem, config)
         return _dot(rows.T, rows * w[:, None])
 
-    second = row_sum(gram, problem.weight, problem.x, problem.y) / problem.weight.sum()
+    second = row_sum(gram, problem.weight, problem.x, problem.y) / problem.total
     scale = jnp.maximum(jnp.diagonal(second), jnp.finfo(second.dtype).tiny)
     largest = jnp.linalg.eigvalsh(second / jnp.sqrt(jnp.outer(scale, scale)))[-1]
     # The Hessian of the loss in the scores is at most 1/4, or 1/2 for the softmax (Böhning, 1992).
@@ -361,6 +368,7 @@ def _proximal(problem, start, tol, *, config):
 
 
 def _gd(x, y, weight, hyper, start, config):
+    weight = ones_like_rows(x, weight)
     loss = partial(_mean_objective, config=config)
     params, trajectory = gradient.descend(
         loss,

@@ -45,7 +45,7 @@ def objective(
     params: Params,
     x: Float[Array, "n d"],
     y: Float[Array, "n *k"],
-    weight: Float[Array, " n"],
+    weight: Float[Array, " n"] | None,
     hyper: Hyper,
     *,
     config: Config = Config(),
@@ -55,6 +55,7 @@ def objective(
     A sum over rows, without a half, as in scikit-learn.
     """
     del config
+    weight = ones_like_rows(x, weight)
     residual = finite(weight, y) - predict(params, finite(weight, x))
     return _dot(weight, residual**2).sum() + _penalty(hyper, params.coef)
 
@@ -93,7 +94,7 @@ def fit(
     2nd ed., eq. 3.41.
     """
     del key
-    weight = ones_like_rows(x, weight)
+    weight = None if weight is None else jnp.asarray(weight, x.dtype)
     hyper = jax.tree.map(lambda h: jnp.asarray(h, x.dtype), hyper)
     if config.solver == "gd":
         return _gd(x, y, weight, hyper, config)
@@ -140,7 +141,7 @@ def _closed_form(x, y, weight, hyper, *, config):
 
 
 def _cg(x, y, weight, hyper, *, config):
-    x, y = present(weight, x), present(weight, y)
+    x, y, weight = present(weight, x), present(weight, y), ones_like_rows(x, weight)
     targets = y.reshape(len(y), -1)
     x_mean, y_mean = _dot(weight, x) / weight.sum(), _dot(weight, targets) / weight.sum()
     if not config.fit_intercept:
@@ -169,7 +170,7 @@ def _nonnegative(x, y, weight, hyper, *, config):
 
 
 def _lbfgs(x, y, weight, hyper, *, config):
-    x, y = present(weight, x), present(weight, y)
+    x, y, weight = present(weight, x), present(weight, y), ones_like_rows(x, weight)
     found = lbfgs.minimise(
         jax.value_and_grad(lambda p: _half_mean(p, x, y, weight, hyper, config)),
         _zeros(x, y),
@@ -181,6 +182,7 @@ def _lbfgs(x, y, weight, hyper, *, config):
 
 
 def _gd(x, y, weight, hyper, config):
+    weight = ones_like_rows(x, weight)
     loss = partial(_half_mean, config=config)
     params, trajectory = gradient.descend(
         loss,

@@ -11,7 +11,7 @@ from jaxfound._types import Array, Bool, Float, Int
 
 __all__ = ["Minimum", "largest", "minimise"]
 
-_FLAT = 64  # a step that gains less than this many roundings of the value is the last one
+_FLAT = 16  # a step that gains less than this many roundings of the value is the last one
 
 
 class Minimum(NamedTuple):
@@ -63,10 +63,15 @@ def minimise(
             )
         params = optax.apply_updates(params, updates)
         value, grad = reuse(params, state=state)
-        flat = before - value <= _FLAT * jnp.finfo(value.dtype).eps * jnp.abs(value)
+        gain, rounding = before - value, jnp.finfo(value.dtype).eps * jnp.abs(before)
+        flat = ~(gain > _FLAT * rounding)
         # One such step may be a line search that gave up; two in a row are the rounding level.
         done = (size(grad) <= tol) | (flat & carry.flat)
-        return _State(params, value, grad, state, carry.n_iter + 1, flat, done)
+        new = _State(params, value, grad, state, carry.n_iter + 1, flat, done)
+        # A line search may give up at a higher value, or at none: start afresh from the last point.
+        back = carry._replace(state=memory, n_iter=new.n_iter, flat=flat, done=carry.flat)
+        risen = ~(gain >= -_FLAT * rounding)
+        return jax.tree.map(lambda b, n: jnp.where(risen, b, n), back, new)
 
     value, grad = value_and_grad(start)
     memory, never = solver.init(start), jnp.asarray(False)

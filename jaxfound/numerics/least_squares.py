@@ -23,12 +23,18 @@ import jax.numpy as jnp
 from jaxfound._types import Array, Bool, Float, Int
 from jaxfound.numerics.branch import cond_per_lane
 from jaxfound.numerics.compensated import product, total, two_sum
-from jaxfound.numerics.reduce import mean_of_sample, row_fold, row_sum
+from jaxfound.numerics.reduce import (
+    mean_of_sample,
+    ones_like_rows,
+    present,
+    row_fold,
+    row_sum,
+)
 
 __all__ = ["Moments", "Solution", "moments", "solve", "sum_of_squares"]
 
-_LEAF = 192  # columns below which splitting a symmetric product no longer pays
-_MOST_LOST = 1e-3  # relative error of a Cholesky factor that refinement still mends quickly
+_LEAF = 128  # columns below which splitting a symmetric product no longer pays
+_MOST_LOST = 1e-4  # relative error of a Cholesky factor that refinement still mends quickly
 _SMALL = 2**14  # elements of a problem on which refinement costs nothing: it is always done
 _MAX_REFINEMENTS = 20
 _dot = partial(jnp.matmul, precision="highest")
@@ -58,7 +64,7 @@ class Solution(NamedTuple):
 class _Problem(NamedTuple):
     x: Float[Array, "n d"]
     y: Float[Array, "n k"]
-    weight: Float[Array, " n"]
+    weight: Float[Array, " n"] | None  # None is all ones
     ridge: Float[Array, "*d"]
     moments: Moments
 
@@ -83,7 +89,7 @@ class _Cholesky(NamedTuple):
 def solve(
     x: Float[Array, "n d"],
     y: Float[Array, "n k"],
-    weight: Float[Array, " n"],
+    weight: Float[Array, " n"] | None,
     ridge: Float[Array, "*d"],
     *,
     fit_intercept: bool,
@@ -123,22 +129,25 @@ def solve(
 
 
 def moments(
-    x: Float[Array, "n d"], y: Float[Array, "n k"], weight: Float[Array, " n"], *, centre: bool
+    x: Float[Array, "n d"],
+    y: Float[Array, "n k"],
+    weight: Float[Array, " n"] | None,
+    *,
+    centre: bool,
 ) -> Moments:
     """Weighted moments in one pass, about a shift close to the mean so that no digits cancel."""
     x_shift = mean_of_sample(weight, x) if centre else jnp.zeros(x.shape[1:], x.dtype)
     y_shift = mean_of_sample(weight, y) if centre else jnp.zeros(y.shape[1:], y.dtype)
 
     def statistic(w, x, y):
-        # One product of [x y 1] with itself holds every moment; sums over a column are slow.
-        columns = x - x_shift[None], y - y_shift[None], jnp.ones((len(w), 1), x.dtype)
-        rows = jnp.concatenate(columns, axis=1)
-        return _gram_pieces(rows * w[:, None], rows)
+        x, y = x - x_shift[None], y - y_shift[None]
+        yw = y * w[:, None]
+        # A vector times the rows, not the sum over a column, which is slow on a CPU.
+        first = w.sum(), _dot(w, x), yw.sum(0)
+        return *first, _gram_pieces(x * w[:, None], x), _dot(yw.T, x), (yw * y).sum(0)
 
-    d = x.shape[1]
-    sums = _assemble(row_sum(statistic, weight, x, y))
-    amount, x_sum, y_sum = sums[-1, -1], sums[-1, :d], sums[-1, d:-1]
-    gram, cross, y_square = sums[:d, :d], sums[:d, d:-1], jnp.diagonal(sums)[d:-1]
+    amount, x_sum, y_sum, pieces, cross, y_square = row_sum(statistic, weight, x, y)
+    gram, cross = _assemble(pieces), cross.T
     if not centre:
         return Moments(amount, jnp.zeros_like(x_sum), jnp.zeros_like(y_sum), gram, cross, y_square)
     x_off, y_off = x_sum / amount, y_sum / amount
@@ -213,7 +222,8 @@ def _orthogonal(problem):
 
 def _thin(problem):
     x, _, weight, ridge, known = problem
-    rows = jnp.where(weight[:, None] > 0, x - known.x_mean[None], 0) * jnp.sqrt(weight)[:, None]
+    root = jnp.sqrt(ones_like_rows(x, weight))[:, None]
+    rows = present(weight, x - known.x_mean[None]) * root
     return _pseudo_inverse_root(rows, jnp.ones_like(known.x_mean), ridge)
 
 

@@ -23,11 +23,13 @@ __all__ = ["finite", "mean_of_sample", "ones_like_rows", "present", "row_fold", 
 _CACHE_BYTES = 2**21  # rows of one block on a CPU: the cores' second-level caches together
 _DEVICE_BYTES = 2**28  # rows of one batch of blocks on an accelerator
 _BATCH = 64  # blocks in a batch: short sums inside a block keep float32 accurate
-_LEAST_ROWS, _MOST_ROWS = 2**10, 2**12  # of a block: measured best between 1k and 4k rows
+_LEAST_ROWS, _MOST_ROWS = 2**9, 2**12  # of a block
+_ROWS_PER_COLUMN = 2  # at least: a block's d x d products cost more than adding them up does
+_IN_FLIGHT = 2  # blocks at a time: one may be read while another is multiplied
 
 
 def row_sum(
-    statistic: Callable[..., Any], weight: Float[Array, " n"], *rows: Shaped[Array, "n *_"]
+    statistic: Callable[..., Any], weight: Float[Array, " n"] | None, *rows: Shaped[Array, "n *_"]
 ) -> Any:
     """Adds `statistic(weight_block, *row_blocks)` over blocks of rows.
 
@@ -35,15 +37,16 @@ def row_sum(
       statistic: maps a block, `[b]` weights and `[b, ...]` rows, to a tree of arrays. It must be
         additive over rows and give zero for rows of zero weight.
       weight: 0 means that the row is absent. Its values reach the statistic as zeros, so that
-        a NaN in them leaks nowhere.
+        a NaN in them leaks nowhere. None is all ones: the statistic gets constants then, which
+        the compiler multiplies by at no cost, and no row is masked.
       *rows: arrays with the same leading axis as `weight`.
 
     Returns:
       The tree of sums. This is the hot path of the solvers, not a path for derivatives: those
       come from the objective (see `implicit`).
     """
-    if weight.shape[0] <= _MOST_ROWS:
-        return statistic(weight, *_masked(weight, rows))
+    if rows[0].shape[0] <= _MOST_ROWS:
+        return statistic(*_block(weight, rows))
     return jax.lax.platform_dependent(
         weight, *rows, cpu=partial(_in_cache, statistic), default=partial(_on_device, statistic)
     )
@@ -52,28 +55,42 @@ def row_sum(
 def row_fold(
     step: Callable[..., Any],
     start: Any,
-    weight: Float[Array, " n"],
+    weight: Float[Array, " n"] | None,
     *rows: Shaped[Array, "n *_"],
     size: int,
+    in_flight: int = 1,
 ) -> Any:
     """Folds `carry = step(carry, weight_block, *row_blocks)` over blocks of `size` rows."""
-    n = weight.shape[0]
+    n = rows[0].shape[0]
     if n <= size:
-        return step(start, weight, *_masked(weight, rows))
+        return step(start, *_block(weight, rows))
 
-    def body(carry, i):
+    def block(i):
         # The last block is moved back to end with the rows; what it repeats weighs nothing.
         begin = jnp.minimum(i * size, n - size)
         cut = partial(jax.lax.dynamic_slice_in_dim, start_index=begin, slice_size=size)
+        if weight is None:
+            return _block(None, [cut(r) for r in rows])
         new = begin + jnp.arange(size) >= i * size
-        block = jnp.where(new, cut(weight), jnp.zeros((), weight.dtype))
-        return step(carry, block, *_masked(block, map(cut, rows))), None
+        known = jnp.where(new, cut(weight), jnp.zeros((), weight.dtype))
+        return _block(known, [cut(r) for r in rows])
 
-    return jax.lax.scan(body, start, jnp.arange(-(-n // size)))[0]
+    def body(carry, i):
+        return step(carry, *block(i)), None
+
+    whole = n // size if weight is None else -(-n // size)
+    carry = jax.lax.scan(body, start, jnp.arange(whole), unroll=in_flight)[0]
+    if weight is None and n % size:
+        return step(carry, *_block(None, [r[whole * size :] for r in rows]))
+    return carry
 
 
-def present(weight: Float[Array, " n"], rows: Shaped[Array, "n *_"]) -> Shaped[Array, "n *_"]:
+def present(
+    weight: Float[Array, " n"] | None, rows: Shaped[Array, "n *_"]
+) -> Shaped[Array, "n *_"]:
     """`rows` with zeros in place of absent (zero-weight) rows, whatever they hold."""
+    if weight is None:
+        return rows
     mask = (weight > 0).reshape(weight.shape + (1,) * (rows.ndim - 1))
     return jnp.where(mask, rows, jnp.zeros((), rows.dtype))
 
@@ -97,44 +114,59 @@ def ones_like_rows(
 
 
 def mean_of_sample(
-    weight: Float[Array, " n"], rows: Float[Array, "n *_"], size: int = 1024
+    weight: Float[Array, " n"] | None, rows: Float[Array, "n *_"], size: int = 1024
 ) -> Float[Array, "*_"]:
     """Weighted mean of about `size` evenly spaced rows: a cheap shift close to the mean."""
     stride = max(1, rows.shape[0] // size)
-    weight, rows = weight[::stride], rows[::stride]
+    rows = rows[::stride]
+    weight = ones_like_rows(rows, None if weight is None else weight[::stride])
     share = weight / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)
     return jnp.tensordot(share, present(weight, rows), axes=1, precision="highest")
 
 
 def _in_cache(statistic, weight, *rows):
-    return _sum(statistic, weight, rows, size=_rows_within(_CACHE_BYTES, rows))
+    n = rows[0].shape[0]
+    blocks = _IN_FLIGHT * -(-n // (_IN_FLIGHT * _rows_within(_CACHE_BYTES, rows)))
+    size = n // blocks if weight is None else -(-n // blocks)
+    return _sum(statistic, weight, rows, size=size, in_flight=_IN_FLIGHT)
 
 
 def _on_device(statistic, weight, *rows):
     def batched(weight, *rows):
+        if len(weight) % _BATCH:  # what is left over behind the last whole batch
+            return statistic(weight, *rows)
         blocks = [r.reshape(_BATCH, -1, *r.shape[1:]) for r in (weight, *rows)]
         return jax.tree.map(lambda s: s.sum(0), jax.vmap(statistic)(*blocks))
 
-    size = min(_rows_within(_DEVICE_BYTES // _BATCH, rows), weight.shape[0] // _BATCH)
-    return _sum(batched, weight, rows, size=_BATCH * size)
+    size = min(_rows_within(_DEVICE_BYTES // _BATCH, rows), rows[0].shape[0] // _BATCH)
+    return _sum(batched, weight, rows, size=_BATCH * size, in_flight=1)
 
 
-def _sum(statistic, weight, rows, size):
+def _sum(statistic, weight, rows, size, in_flight):
     def add(carry, *block):
         sums = jax.tree.leaves(statistic(*block))
         pairs = [two_sum(high, s) for (high, _), s in zip(carry, sums, strict=True)]
         return [(high, low + e) for (high, e), (_, low) in zip(pairs, carry, strict=True)]
 
-    like, tree = jax.tree.flatten(jax.eval_shape(statistic, *(r[:size] for r in (weight, *rows))))
+    def of_first_block(weight, *rows):
+        return statistic(*_block(weight, rows))
+
+    first = [None if r is None else r[:size] for r in (weight, *rows)]
+    like, tree = jax.tree.flatten(jax.eval_shape(of_first_block, *first))
     zeros = [(jnp.zeros(s.shape, s.dtype),) * 2 for s in like]
-    pairs = row_fold(add, zeros, weight, *rows, size=size)
+    pairs = row_fold(add, zeros, weight, *rows, size=size, in_flight=in_flight)
     return jax.tree.unflatten(tree, [high + low for high, low in pairs])
 
 
-def _masked(weight, rows):
-    return [present(weight, r) for r in rows]
+def _block(weight, rows):
+    """What a statistic gets: the weights, and the rows with zeros where they are absent."""
+    if weight is None:
+        return jnp.ones(rows[0].shape[0], rows[0].dtype), *rows
+    return weight, *(present(weight, r) for r in rows)
 
 
 def _rows_within(limit, rows):
-    row_bytes = sum(max(1, math.prod(r.shape[1:])) * r.dtype.itemsize for r in rows)
-    return max(_LEAST_ROWS, min(_MOST_ROWS, 2 ** int(math.log2(limit / row_bytes))))
+    widths = [max(1, math.prod(r.shape[1:])) for r in rows]
+    row_bytes = sum(w * r.dtype.itemsize for w, r in zip(widths, rows, strict=True))
+    least = max(_LEAST_ROWS, _ROWS_PER_COLUMN * max(widths))
+    return max(least, min(_MOST_ROWS, 2 ** int(math.log2(limit / row_bytes))))
