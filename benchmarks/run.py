@@ -1,8 +1,9 @@
 """Times `fit` beside every rival in one process: `python -m benchmarks.run --help`.
 
 Steady state, NumPy in and out. The rivals take turns, so that a slow moment of the machine hits
-all of them; a row holds medians and the ratio of each rival's to ours. First calls, compilation
-included, are kept apart. No time is printed for an answer that is wrong.
+all of them, each after a pause and a warm-up of its own; a row holds medians and the ratio of each
+rival's to ours. First calls, compilation included, are kept apart. No time is printed for an
+answer that is wrong.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from benchmarks.cases import CASES, rivals
 __all__ = ["main"]
 
 _PAUSE = 0.3  # seconds: threads of whoever ran before spin for a while, and would hold a core
+_WARM_UP = 0.1  # seconds of untimed calls then, in which an idle core wakes up
 RIVALS = ("jaxfound", "scikit-learn", "sklearnex", "NumPy")
 
 
@@ -65,7 +67,7 @@ def _row(case, n, d, dtype, options):
         for repeat in range(options.repeats):
             names = list(functions)
             for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
-                times[name].append(_time(functions[name], data)[0])
+                times[name].append(_steady(functions[name], data))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exact = _reference(case, data)
@@ -82,8 +84,16 @@ def _row(case, n, d, dtype, options):
     }
 
 
-def _time(function, data):
+def _steady(function, data):
     time.sleep(_PAUSE)
+    end = time.perf_counter() + _WARM_UP
+    function(*data)
+    while time.perf_counter() < end:
+        function(*data)
+    return _time(function, data)[0]
+
+
+def _time(function, data):
     start = time.perf_counter()
     answer = function(*data)  # NumPy out: nothing is left running
     return time.perf_counter() - start, answer

@@ -72,6 +72,13 @@ def test_a_weight_counts_rows(case, dtype):
     assert_same(case, dtype, got, want)
 
 
+@each(is_single)
+def test_no_weights_are_all_ones(case):
+    x, y, weight, hyper = arguments(case, "float32")
+    want = case.fit(x, y, jnp.ones_like(weight), hyper)
+    assert_same(case, "float32", case.fit(x, y, None, hyper), want)
+
+
 @each()
 def test_huge_absent_rows_do_not_overflow(case):
     x, y, weight, hyper = arguments(case, "float32")

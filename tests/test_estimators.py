@@ -12,12 +12,13 @@ import pytest
 from scipy.linalg import LinAlgWarning
 from sklearn import config_context as sklearn_context
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as SklearnLogistic
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
+from threadpoolctl import threadpool_info
 
 import jaxfound as jf
 from jaxfound.estimators._base import bucket
@@ -91,6 +92,32 @@ def test_buckets_grow_slowly_and_waste_little():
     assert len(set(sizes)) < 64
     assert bucket(1000) == bucket(1010) == bucket(1020)
     assert bucket(10**7 + 1, 10) == 10**7 + 1  # large data is not copied to be padded
+
+
+def test_large_data_goes_in_chunks_and_keeps_every_row():
+    """Missing values in the first chunk do not stop the others; infinity anywhere is refused."""
+    X = np.random.default_rng(0).normal(size=(200_000, 30))
+    X[0, 0] = np.nan
+    model = jf.StandardScaler().fit(X)
+    np.testing.assert_allclose(model.mean_, np.nanmean(X, 0), atol=1e-12)
+    X[-1, -1] = np.inf
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        jf.StandardScaler().fit(X)
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        jf.LinearRegression().fit(X[:-1], np.ones(len(X) - 1))
+
+
+def test_lapack_has_its_threads_back_after_a_fit(data):
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    jf.LinearRegression().fit(*data)
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+def test_binary_pixels_of_many_classes_converge():
+    """Columns of zeros, and nearly so, once sent the whitened steps to infinity."""
+    X, y = load_digits(return_X_y=True)
+    model = jf.LogisticRegression(max_iter=1000).fit(np.tile(X, (8, 1)), np.tile(y, 8))
+    assert model.score(X, y) > 0.99
 
 
 @each_supervised

@@ -12,6 +12,7 @@ from jaxfound.models import linear, scaling
 from jaxfound.numerics import compensated
 from jaxfound.numerics.branch import cond_per_lane
 from jaxfound.numerics.reduce import (
+    _MOST_ROWS,
     _on_device,
     finite,
     mean_of_sample,
@@ -20,6 +21,7 @@ from jaxfound.numerics.reduce import (
     row_fold,
     row_sum,
 )
+from jaxfound.numerics.whitening import whitening
 
 # --- compensated ------------------------------------------------------------------------------
 
@@ -82,11 +84,26 @@ def test_a_dot_product_that_cancels(dtype, rng):
 # --- reduce -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+every_driver = pytest.mark.parametrize(
     ("driver", "n"),
     # The accelerator's driver is plain JAX, and can be tried on a CPU.
-    [(row_sum, 7), (row_sum, 4096), (row_sum, 4097), (row_sum, 20_011), (_on_device, 20_011)],
+    [
+        *((row_sum, n) for n in (7, _MOST_ROWS, _MOST_ROWS + 1, 5 * _MOST_ROWS + 11)),
+        (_on_device, 20_011),
+    ],
 )
+
+
+@every_driver
+def test_row_sum_without_weights_meets_every_row(dtype, rng, driver, n):
+    x = rng.normal(size=(n, 3)).astype(dtype)
+    got = jax.jit(partial(driver, lambda w, x: (w.sum(), w @ x)))(None, jnp.asarray(x))
+    assert got[0] == n
+    tolerance = {"float32": 2e-6, "float64": 1e-13}[dtype]
+    np.testing.assert_allclose(got[1], x.astype(float).sum(0), atol=tolerance * n)
+
+
+@every_driver
 def test_row_sum_is_the_sum_over_rows(dtype, rng, driver, n):
     x, y = rng.normal(size=(n, 3)).astype(dtype), rng.integers(0, 9, n).astype(np.int32)
     weight = rng.integers(0, 3, n).astype(dtype)
@@ -118,7 +135,9 @@ def test_row_sum_in_float32_adds_the_blocks_with_compensation(rng):
 
 
 @pytest.mark.parametrize("n", [5, 8, 29])
-def test_row_fold_meets_every_row_once_and_in_order(n):
+@pytest.mark.parametrize("weighted", [True, False])
+def test_row_fold_meets_every_row_once_and_in_order(n, weighted):
+    weight = jnp.ones(n) if weighted else None
     rows = jnp.arange(1.0, n + 1)
 
     def step(carry, w, r):
@@ -127,7 +146,7 @@ def test_row_fold_meets_every_row_once_and_in_order(n):
         return count + (w * r).sum(), jnp.maximum(last, r.max()), sorted_ & (seen.min() > last)
 
     start = (jnp.zeros(()), jnp.zeros(()), jnp.asarray(True))
-    total, last, in_order = row_fold(step, start, jnp.ones(n), rows, size=8)
+    total, last, in_order = row_fold(step, start, weight, rows, size=8)
     assert (total, last, in_order) == (n * (n + 1) / 2, n, True)
 
 
@@ -208,3 +227,35 @@ def test_a_small_spread_about_a_large_mean_in_float32(rng):
     x = (1e6 + 0.5 * rng.standard_normal((1_000_000, 2))).astype(np.float32)
     params = scaling.fit(jnp.asarray(x))
     np.testing.assert_allclose(scaling.scale(params), x.std(0, dtype=float), rtol=1e-4)
+
+
+# --- whitening --------------------------------------------------------------------------------
+
+
+def test_whitening_is_a_root_of_the_hessian_and_its_inverse(dtype, rng):
+    """For many rows; correlations and units of the columns do not matter."""
+    x = rng.normal(size=(4000, 4)) @ rng.normal(size=(4, 4)) * np.array([1e-6, 1, 1e3, 1e9])
+    weight, ridge = rng.integers(0, 3, 4000).astype(float), np.array([0, 0.1, 0, 1e19])
+    arrays = [jnp.asarray(a, dtype) for a in (x, weight, ridge)]
+    root, inverse = whitening(*arrays, curvature=0.25)
+    hessian = 0.25 * (x.T * weight) @ x / weight.sum() + np.diag(ridge)
+    units = np.sqrt(np.diag(hessian))
+    lower, upper = np.asarray(root, float) / units[:, None], np.asarray(inverse, float).T * units
+    np.testing.assert_allclose(lower @ lower.T, hessian / np.outer(units, units), atol=1e-2)
+    np.testing.assert_allclose(lower @ upper, np.eye(4), atol=1e-3)
+
+
+def test_whitening_shrinks_what_too_few_rows_show(rng):
+    """Independent columns look correlated in a few rows; a change of units is all that is due."""
+    root, _ = whitening(
+        *map(jnp.float32, (rng.normal(size=(60, 30)), np.ones(60), np.zeros(30))), curvature=1.0
+    )
+    assert np.linalg.cond(root) < 2
+
+
+def test_whitening_bears_columns_of_zeros_and_copies(rng):
+    x = rng.normal(size=(50, 4))
+    x[:, 1], x[:, 2] = 0, x[:, 0]
+    root, inverse = whitening(*map(jnp.float32, (x, np.ones(50), np.zeros(4))), curvature=1.0)
+    assert np.isfinite(root).all()
+    assert np.isfinite(inverse).all()

@@ -60,6 +60,19 @@ def test_lbfgs_follows_a_curved_valley(x64):
     assert not solve(max_iter=5).converged
 
 
+def test_lbfgs_never_ends_above_its_start():
+    """A value that is not finite beyond a wall stops the line search, not the descent."""
+
+    def walled(x):
+        value = (x**2 * jnp.array([1.0, 1e4])).sum()
+        return jnp.where(jnp.abs(x).max() > 3, jnp.nan, value)
+
+    start = jnp.array([2.9, 2.9])
+    found = lbfgs.minimise(jax.value_and_grad(walled), start, tol=jnp.asarray(1e-3), max_iter=200)
+    assert np.isfinite(found.params).all()
+    assert found.value <= walled(start)
+
+
 @pytest.mark.parametrize("unit", [1.0, 1e-4])
 def test_lbfgs_does_not_depend_on_the_unit_of_the_value(unit):
     hessian = unit * jnp.diag(jnp.array([1.0, 3.0, 10.0]))

@@ -9,8 +9,8 @@ References:
   algorithm 3.1 (`two_sum`) and section 3.2 (products of halves).
 """
 
-import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxfound._types import Array, Float
 
@@ -24,9 +24,10 @@ def two_sum(
     a: Float[Array, "*s"], b: Float[Array, "*s"]
 ) -> tuple[Float[Array, "*s"], Float[Array, "*s"]]:
     """`a + b` as (rounded sum, exact error)."""
-    high = a + b
-    seen = high - a
-    return high, (a - (high - seen)) + (b - seen)
+    # `lax` by name: operators would trace a function each, and this is traced a hundred times.
+    high = lax.add(a, b)
+    seen = lax.sub(high, a)
+    return high, lax.add(lax.sub(a, lax.sub(high, seen)), lax.sub(b, seen))
 
 
 def product(
@@ -48,15 +49,19 @@ def total(
     """Sum of `high` over its leading axis, plus `low`, as (rounded sum, rest)."""
     while (m := high.shape[0]) > 1:
         half = m // 2
-        pair, error = two_sum(high[:half], high[half : 2 * half])
-        high = jnp.concatenate([pair, high[2 * half :]]) if m % 2 else pair
-        low = low + error.sum(0)
+        pair, error = two_sum(_part(high, 0, half), _part(high, half, 2 * half))
+        high = lax.concatenate([pair, _part(high, m - 1, m)], 0) if m % 2 else pair
+        low = lax.add(low, error.sum(0))
     return two_sum(high[0], low)
+
+
+def _part(rows, start, stop):
+    return lax.slice_in_dim(rows, start, stop)
 
 
 def _halves(a):
     # Clearing bits cannot be simplified away by a compiler, unlike Veltkamp's splitting.
     kind, bits = _LOW_BITS[a.dtype.itemsize]
     keep = kind((1 << 8 * a.dtype.itemsize) - (1 << bits))
-    high = jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(a, kind) & keep, a.dtype)
+    high = lax.bitcast_convert_type(lax.bitcast_convert_type(a, kind) & keep, a.dtype)
     return high, a - high

@@ -20,10 +20,10 @@ from jaxfound.numerics.compensated import two_sum
 
 __all__ = ["finite", "mean_of_sample", "ones_like_rows", "present", "row_fold", "row_sum"]
 
-_CACHE_BYTES = 2**21  # rows of one block on a CPU: the cores' second-level caches together
+_CACHE_BYTES = 2**22  # rows of one block on a CPU: about the second-level caches of its cores
 _DEVICE_BYTES = 2**28  # rows of one batch of blocks on an accelerator
 _BATCH = 64  # blocks in a batch: short sums inside a block keep float32 accurate
-_LEAST_ROWS, _MOST_ROWS = 2**9, 2**12  # of a block
+_LEAST_ROWS, _MOST_ROWS = 2**9, 2**14  # of a block: smaller ones wake the threads too often
 _ROWS_PER_COLUMN = 2  # at least: a block's d x d products cost more than adding them up does
 _IN_FLIGHT = 2  # blocks at a time: one may be read while another is multiplied
 
