@@ -257,7 +257,8 @@ def _laid_out(rows, dtype, size):
         part = slice(start, min(start + step, len(rows)))
         if out is not rows:
             out[part] = rows[part]
-        return math.isfinite(out[part].sum())
+        with np.errstate(over="ignore", invalid="ignore"):  # a sum that overflows is looked at
+            return math.isfinite(out[part].sum())
 
     starts = range(0, len(rows), step)
     return out, all(list(_threads().map(one, starts) if len(starts) > 1 else map(one, starts)))
