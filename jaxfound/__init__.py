@@ -23,7 +23,7 @@ _HOME = {
     "StandardScaler": "jaxfound.estimators.scaling",
     "config_context": "jaxfound._config",
 }
-_ROOMS = ("estimators", "experiments", "metrics", "models", "numerics")
+_ROOMS = ("estimators", "experiments", "metrics", "models", "numerics", "parallel")
 
 __all__ = [
     "GradientDescentRegressor",
@@ -37,10 +37,11 @@ __all__ = [
     "metrics",
     "models",
     "numerics",
+    "parallel",
 ]
 
 if TYPE_CHECKING:
-    from jaxfound import estimators, experiments, metrics, models, numerics
+    from jaxfound import estimators, experiments, metrics, models, numerics, parallel
     from jaxfound._config import config_context
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
     from jaxfound.estimators.logistic import LogisticRegression

@@ -11,6 +11,7 @@ import optax
 
 from jaxfound._types import Array, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import gradient, implicit, lbfgs, newton, proximal
+from jaxfound.numerics.mesh import every
 from jaxfound.numerics.reduce import finite, mean_of_sample, ones_like_rows, present, row_sum
 from jaxfound.numerics.whitening import whitening
 
@@ -240,7 +241,7 @@ def _problem(x, y, weight, hyper, config):
 
 def _sample(problem):
     # A little more penalty, since a sample may be separable where the whole is not.
-    x, y, weight = jax.tree.map(lambda rows: rows[::_SAMPLE_STRIDE], problem[:3])
+    x, y, weight = every(_SAMPLE_STRIDE, *problem[:3])
     total, l2 = ones_like_rows(x, weight).sum(), problem.l2 + _SAMPLE_PENALTY
     return problem._replace(x=x, y=y, weight=weight, total=total, l2=l2)
 
@@ -335,9 +336,9 @@ def _lbfgs(problem, start, tol, *, config):
 
 def _whitening(problem, config):
     n, d = problem.x.shape
-    stride = max(1, n // max(_LEAST_SAMPLE, 2 * d))
-    weight = ones_like_rows(problem.x, problem.weight)[::stride]
-    rows = _rows(present(weight, problem.x[::stride]), problem, config)
+    weight, x = every(max(1, n // max(_LEAST_SAMPLE, 2 * d)), problem.weight, problem.x)
+    weight = ones_like_rows(x, weight)
+    rows = _rows(present(weight, x), problem, config)
     curvature = (config.n_classes - 1) / config.n_classes**2
     return whitening(rows, weight, problem.l2[:, 0], curvature=curvature)
 

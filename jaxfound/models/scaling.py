@@ -7,11 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Float, Shaped
+from jaxfound.numerics.branch import cond_per_lane
 from jaxfound.numerics.compensated import two_sum
 from jaxfound.numerics.implicit import with_derivatives_of
-from jaxfound.numerics.reduce import row_sum
+from jaxfound.numerics.mesh import every
+from jaxfound.numerics.reduce import ones_like_rows, row_sum
 
 __all__ = ["Params", "fit", "inverse_transform", "merge", "scale", "transform"]
+
+_dot = partial(jnp.matmul, precision="highest")
 
 
 class Params(NamedTuple):
@@ -44,8 +48,9 @@ def fit(
     The American Statistician 37 (1983), eq. 1.7 (shifted data).
     """
     dtype = jnp.dtype(x.dtype if dtype is None else dtype)
-    weight = jnp.ones(len(x), dtype) if weight is None else jnp.asarray(weight, dtype)
-    return _moments(x, weight)
+    weight = None if weight is None else jnp.asarray(weight, dtype)
+    shift = _sample_mean(x, weight, dtype)
+    return _moments(x, weight, jax.lax.stop_gradient(shift))
 
 
 @jax.jit
@@ -81,25 +86,42 @@ def inverse_transform(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n
     return (x * scale(params)[None] + params.rest[None]) + params.mean[None]
 
 
-def _blocked(x, weight):
-    shift = _sample_mean(x, weight)
-
-    def statistic(w, x):
-        known = ~jnp.isnan(x)
-        x = jnp.where(known, x.astype(w.dtype) - shift[None], 0)
-        w = jnp.where(known, w[:, None], 0)
-        wx = w * x
-        return w.sum(0), wx.sum(0), (wx * x).sum(0)
-
-    total, first, second = row_sum(statistic, weight, x)
+def _blocked(x, weight, shift):
+    complete = _sums(x, weight, shift)
+    holes = ~jnp.isfinite(complete[2]).all()
+    total, first, second = cond_per_lane(
+        holes,
+        lambda x, w, s, _: _sums_of_known(x, w, s),
+        lambda *args: args[-1],
+        *(x, weight, shift, complete),
+    )
     offset = first / total
     mean, rest = two_sum(shift, offset)
     return Params(mean, jnp.maximum(second / total - offset**2, 0), total, rest)
 
 
-def _whole(x, weight):
+def _sums(x, weight, shift):
+    def statistic(w, x):
+        x, w = x.astype(shift.dtype) - shift[None], w.astype(shift.dtype)
+        return jnp.broadcast_to(w.sum(), shift.shape), _dot(w, x), _dot(w, x**2)
+
+    return row_sum(statistic, weight, x)
+
+
+def _sums_of_known(x, weight, shift):
+    def statistic(w, x):
+        known = ~jnp.isnan(x)
+        x = jnp.where(known, x.astype(shift.dtype) - shift[None], 0)
+        w = jnp.where(known, w.astype(shift.dtype)[:, None], 0)
+        return w.sum(0), (w * x).sum(0), (w * x**2).sum(0)
+
+    return row_sum(statistic, weight, x)
+
+
+def _whole(x, weight, shift):
     # The definition; its derivatives are those of the blocked sums.
-    x = x.astype(weight.dtype)
+    x = x.astype(shift.dtype)
+    weight = ones_like_rows(x, weight)
     known = ~jnp.isnan(x) & jnp.isfinite(jnp.where(weight[:, None] == 0, x, 0))
     x, w = jnp.where(known, x, 0), jnp.where(known, weight[:, None], 0)
     total = w.sum(0)
@@ -107,9 +129,10 @@ def _whole(x, weight):
     return Params(mean, (w * (x - mean[None]) ** 2).sum(0) / total, total, jnp.zeros_like(mean))
 
 
-def _sample_mean(x, weight, size=1024):
-    stride = max(1, len(x) // size)
-    x, weight = x[::stride].astype(weight.dtype), weight[::stride, None]
+def _sample_mean(x, weight, dtype, size=1024):
+    weight, x = every(max(1, len(x) // size), weight, x)
+    x = x.astype(dtype)
+    weight = ones_like_rows(x, weight)[:, None]
     weight = jnp.where(jnp.isfinite(x), weight, 0)
     share = weight / jnp.maximum(weight.sum(0), jnp.finfo(x.dtype).tiny)[None]
     return (share * jnp.where(weight > 0, x, 0)).sum(0)

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jaxfound._types import Array, Bool, Float, Int
 from jaxfound.numerics.branch import cond_per_lane
 from jaxfound.numerics.compensated import product, total, two_sum
+from jaxfound.numerics.mesh import per_shard, shards
 from jaxfound.numerics.reduce import (
     mean_of_sample,
     ones_like_rows,
@@ -238,7 +239,8 @@ def _pseudo_inverse_root(rows, scale, ridge):
 
 def _triangle(problem):
     # The R factor of the weighted centred rows and the ridge rows, block by block:
-    # R <- qr([R; block]).
+    # R <- qr([R; block]). On a mesh every device has its share of the ridge, and the triangles of
+    # all are rows of a last one.
     x, _, weight, ridge, known = problem
     d = x.shape[1]
 
@@ -246,8 +248,12 @@ def _triangle(problem):
         rows = (x - known.x_mean[None]) * jnp.sqrt(w)[:, None]
         return jnp.linalg.qr(jnp.concatenate([triangle, rows]), mode="r")
 
-    start = jnp.diag(jnp.broadcast_to(jnp.sqrt(ridge), (d,)))
-    return row_fold(step, start, weight, x, size=max(1024, 4 * d))
+    start = jnp.diag(jnp.broadcast_to(jnp.sqrt(ridge / shards()), (d,)))
+    fold = partial(row_fold, step, start, size=max(1024, 4 * d))
+    triangles = per_shard(fold, weight, x)
+    if len(triangles) == 1:
+        return triangles[0]
+    return jnp.linalg.qr(triangles.reshape(-1, d), mode="r")
 
 
 def _refined(problem, factor, *, fit_intercept):

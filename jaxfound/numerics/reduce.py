@@ -4,7 +4,8 @@ Gram matrices, gradients, Hessians, means and losses are all sums over rows of a
 `row_sum` takes the statistic of a *block* of rows and adds the blocks up. On a CPU the blocks fit
 the cache, so a weighted or centred copy of the rows is never written to memory; on an accelerator
 many blocks run as one batched operation. The blocks are added with compensation (`two_sum`), which
-keeps float32 right at ten million rows.
+keeps float32 right at ten million rows. Under `jax.set_mesh` every device adds its own rows, and
+the sums of the devices are added the same way.
 """
 
 import math
@@ -16,7 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Float, Shaped
-from jaxfound.numerics.compensated import two_sum
+from jaxfound.numerics.compensated import total, two_sum
+from jaxfound.numerics.mesh import every, per_shard, shards
 
 __all__ = ["finite", "mean_of_sample", "ones_like_rows", "present", "row_fold", "row_sum"]
 
@@ -45,6 +47,8 @@ def row_sum(
       The tree of sums. This is the hot path of the solvers, not a path for derivatives: those
       come from the objective (see `implicit`).
     """
+    if shards() > 1:
+        return _over_mesh(statistic, weight, *rows)
     if rows[0].shape[0] <= _MOST_ROWS:
         return statistic(*_block(weight, rows))
     return jax.lax.platform_dependent(
@@ -117,11 +121,18 @@ def mean_of_sample(
     weight: Float[Array, " n"] | None, rows: Float[Array, "n *_"], size: int = 1024
 ) -> Float[Array, "*_"]:
     """Weighted mean of about `size` evenly spaced rows: a cheap shift close to the mean."""
-    stride = max(1, rows.shape[0] // size)
-    rows = rows[::stride]
-    weight = ones_like_rows(rows, None if weight is None else weight[::stride])
+    weight, rows = every(max(1, rows.shape[0] // size), weight, rows)
+    weight = ones_like_rows(rows, weight)
     share = weight / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)
     return jnp.tensordot(share, present(weight, rows), axes=1, precision="highest")
+
+
+def _over_mesh(statistic, weight, *rows):
+    def add(parts):
+        high, low = total(parts, jnp.zeros_like(parts[0]))
+        return high + low
+
+    return jax.tree.map(add, per_shard(partial(row_sum, statistic), weight, *rows))
 
 
 def _in_cache(statistic, weight, *rows):
