@@ -24,7 +24,7 @@ from jaxfound.numerics.mesh import AXIS
 __all__ = ["AXIS", "initialize", "make_mesh", "shard_rows"]
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh with the one axis `AXIS` over `devices`, by default all devices of all processes."""
     devices = jax.devices() if devices is None else list(devices)
     return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))

@@ -37,10 +37,8 @@ def per_shard(function: Callable[..., Any], *rows: Shaped[Array, "n *_"] | None)
     return _mapped(local, rows) if shards() > 1 else local(*rows)
 
 
-def every(
-    stride: int, *rows: Shaped[Array, "n *_"] | None
-) -> tuple[Shaped[Array, "m *_"] | None, ...]:
-    """Every `stride`-th row of each device, left where it is."""
+def every(stride: int, *rows: Shaped[Array, "n *_"] | None) -> tuple[Any, ...]:
+    """Every `stride`-th row of each device, left where it is; None stays None."""
 
     def local(*rows):
         return tuple(None if r is None else r[::stride] for r in rows)
