@@ -7,7 +7,7 @@ import jax
 
 from jaxfound._types import Array, Bool
 
-__all__ = ["cond_per_lane"]
+__all__ = ["cond_per_lane", "lane_by_lane", "map_lanes"]
 
 
 def cond_per_lane(
@@ -42,3 +42,41 @@ def cond_per_lane(
         return out, jax.tree.map(lambda _: True, out)
 
     return branch(predicate, *operands)
+
+
+def lane_by_lane(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, whose lanes under `vmap` run one after the other on a CPU.
+
+    For loops that end at different times: in lock step every lane would pay for the slowest.
+    Everything that is batched must come in as an argument; other devices run in lock step.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def single(*operands):
+        return function(*operands)
+
+    @single.def_vmap
+    def _(axis_size, in_batched, *operands):
+        del axis_size
+        leaves, tree = jax.tree.flatten(operands)
+        batched = jax.tree.leaves(in_batched)
+        mapped = [x for x, b in zip(leaves, batched, strict=True) if b]
+
+        def lane(*own):
+            own = iter(own)
+            full = [next(own) if b else x for x, b in zip(leaves, batched, strict=True)]
+            return single(*jax.tree.unflatten(tree, full))
+
+        out = map_lanes(lane, *mapped)
+        return out, jax.tree.map(lambda _: True, out)
+
+    return single
+
+
+def map_lanes(function: Callable[..., Any], *stacked: Any) -> Any:
+    """`function` over the leading axis: a loop on a CPU, in lock step elsewhere."""
+    return jax.lax.platform_dependent(
+        *stacked,
+        cpu=lambda *lanes: jax.lax.map(lambda lane: function(*lane), lanes),
+        default=jax.vmap(function),
+    )
