@@ -20,6 +20,8 @@ _HOME = {
     "LinearRegression": "jaxfound.estimators.linear",
     "LogisticRegression": "jaxfound.estimators.logistic",
     "Ridge": "jaxfound.estimators.linear",
+    "SVC": "jaxfound.estimators.svm",
+    "SVR": "jaxfound.estimators.svm",
     "StandardScaler": "jaxfound.estimators.scaling",
     "config_context": "jaxfound._config",
 }
@@ -30,6 +32,8 @@ __all__ = [
     "LinearRegression",
     "LogisticRegression",
     "Ridge",
+    "SVC",
+    "SVR",
     "StandardScaler",
     "config_context",
     "estimators",
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
     from jaxfound.estimators.logistic import LogisticRegression
     from jaxfound.estimators.scaling import StandardScaler
+    from jaxfound.estimators.svm import SVC, SVR
 
 
 def __getattr__(name: str) -> Any:

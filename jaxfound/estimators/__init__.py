@@ -3,11 +3,14 @@
 from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
 from jaxfound.estimators.logistic import LogisticRegression
 from jaxfound.estimators.scaling import StandardScaler
+from jaxfound.estimators.svm import SVC, SVR
 
 __all__ = [
     "GradientDescentRegressor",
     "LinearRegression",
     "LogisticRegression",
     "Ridge",
+    "SVC",
+    "SVR",
     "StandardScaler",
 ]

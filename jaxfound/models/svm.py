@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxfound._types import Array, Bool, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import dual, kernels, kkt
-from jaxfound.numerics.branch import lane_by_lane, map_lanes
+from jaxfound.numerics.branch import lane_by_lane
 from jaxfound.numerics.dual_driver import solve, widest
 from jaxfound.numerics.reduce import finite, mean_of_sample, ones_like_rows
 
@@ -141,6 +141,7 @@ def fit(
     rows = finite(weight, x) - shift[None] * (x.shape[0] > 0)
     scales = kernels.Scales(hyper.gamma, hyper.coef0)
     beta, intercept, info = _fit_pairs(kernel, scales, rows, y, weight, hyper, config)
+    info = _total(info)
     if config.task == "regression" or config.n_classes == 2:
         beta, intercept, info = beta[0], intercept[0], info._replace(n_iter=info.n_iter[0])
     narrow = partial(jax.tree.map, lambda leaf: leaf.astype(x.dtype))
@@ -218,40 +219,31 @@ class _Pair(NamedTuple):
 
 
 def _fit_pairs(kernel, scales, x, y, weight, hyper, config):
-    pairs = _pairs(y, weight, hyper, config)
+    """All pairs in one program: on a CPU one after the other, each as long as it takes."""
     cut = config.task == "classification" and config.class_rows is not None
 
-    def one(pair, x, scales, hyper):
-        rows = _cut(kernel, x, pair.rows) if cut else x
-        return _fit_one(kernel, scales, rows, pair, hyper, config)
+    def own_rows(rows):
+        return _cut(kernel, x, rows) if cut else x
 
-    def lane(pair):
-        beta, intercept, info = one(pair, x, scales, hyper)
+    def run(scales, x, rows, problem, tol):
+        x = _cut(kernel, x, rows) if cut else x
+        return solve(kernel, scales, x, problem, tol=tol, max_iter=config.max_iter)
+
+    def one(pair):
+        problem, given = _problem(pair, hyper, config), (scales, x, pair.rows)
+        found = lane_by_lane(run)(*jax.lax.stop_gradient((*given, problem, hyper.tol)))
+        wide = own_rows(pair.rows).astype(widest())
+        beta, intercept = kkt.differentiable(
+            kernel, scales, wide, problem, found.beta, found.intercept, found.slope, found.gap
+        )
         if cut:
             beta = jnp.zeros(x.shape[0], beta.dtype).at[pair.rows].add(beta)
-        return beta, intercept, info
+        return beta, intercept, jax.lax.stop_gradient(_info(found, pair, problem, hyper, config))
 
-    if len(pairs.target) == 1:
-        beta, intercept, info = jax.tree.map(
-            lambda leaf: leaf[None], lane(jax.tree.map(lambda leaf: leaf[0], pairs))
-        )
-    else:
-        beta, intercept, info = map_lanes(lane, pairs)
-    return beta, intercept, _total(info)
+    return jax.vmap(one)(_pairs(y, weight, hyper, config))
 
 
-def _fit_one(kernel, scales, x, pair, hyper, config):
-    wide = x.astype(widest())
-    problem = _problem(pair, hyper, config)
-    run = lane_by_lane(
-        lambda scales, x, problem, tol: solve(
-            kernel, scales, x, problem, tol=tol, max_iter=config.max_iter
-        )
-    )
-    found = run(*jax.lax.stop_gradient((scales, x, problem, hyper.tol)))
-    beta, intercept = kkt.differentiable(
-        kernel, scales, wide, problem, found.beta, found.intercept, found.slope, found.gap
-    )
+def _info(found, pair, problem, hyper, config):
     scores = problem.target - found.slope + found.intercept
     loss = _loss(scores, problem.target, hyper.epsilon, config)
     norm = (found.beta * (problem.target - found.slope)).sum()
@@ -260,9 +252,7 @@ def _fit_one(kernel, scales, x, pair, hyper, config):
     known = present.any() & jnp.isfinite(found.slope).all()
     if config.task == "classification":
         known &= (present & (pair.target > 0)).any() & (present & (pair.target < 0)).any()
-    converged = known & (found.gap <= hyper.tol)
-    info = Info(found.n_iter, converged, value, found.gap, jnp.asarray(0))
-    return beta, intercept, jax.lax.stop_gradient(info)
+    return Info(found.n_iter, known & (found.gap <= hyper.tol), value, found.gap, jnp.asarray(0))
 
 
 def _problem(pair, hyper, config):

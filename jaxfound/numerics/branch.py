@@ -1,13 +1,14 @@
 """Branches that stay branches under `vmap`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 
 from jaxfound._types import Array, Bool
 
-__all__ = ["cond_per_lane", "lane_by_lane", "map_lanes"]
+__all__ = ["cond_per_lane", "lane_by_lane"]
 
 
 def cond_per_lane(
@@ -62,21 +63,16 @@ def lane_by_lane(function: Callable[..., Any]) -> Callable[..., Any]:
         batched = jax.tree.leaves(in_batched)
         mapped = [x for x, b in zip(leaves, batched, strict=True) if b]
 
-        def lane(*own):
+        def lane(call, own):
             own = iter(own)
             full = [next(own) if b else x for x, b in zip(leaves, batched, strict=True)]
-            return single(*jax.tree.unflatten(tree, full))
+            return call(*jax.tree.unflatten(tree, full))
 
-        out = map_lanes(lane, *mapped)
+        out = jax.lax.platform_dependent(
+            *mapped,
+            cpu=lambda *lanes: jax.lax.map(partial(lane, single), lanes),
+            default=lambda *lanes: jax.vmap(partial(lane, function))(lanes),
+        )
         return out, jax.tree.map(lambda _: True, out)
 
     return single
-
-
-def map_lanes(function: Callable[..., Any], *stacked: Any) -> Any:
-    """`function` over the leading axis: a loop on a CPU, in lock step elsewhere."""
-    return jax.lax.platform_dependent(
-        *stacked,
-        cpu=lambda *lanes: jax.lax.map(lambda lane: function(*lane), lanes),
-        default=jax.vmap(function),
-    )
