@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import _num_samples, check_array, check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from jaxfound._checks import check_choice, check_number, check_whole
 from jaxfound.estimators._base import (
@@ -186,7 +186,7 @@ class KernelMachine(JaxEstimator):
         beta, intercept = np.atleast_2d(params.dual)[:, :n], np.atleast_1d(params.intercept)
         if config.kernel == "linear":
             intercept = intercept - np.atleast_2d(params.dual) @ params.x @ params.shift
-        if not (np.isfinite(beta).all() and np.isfinite(intercept).all()):
+        if not (np.isfinite(beta).all() and np.isfinite([*intercept, info.residual]).all()):
             raise ValueError(
                 "The dual coefficients or intercepts are not finite. The input data may contain "
                 "large values and need to be preprocessed."
@@ -217,10 +217,6 @@ class KernelMachine(JaxEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self.kernel == "precomputed"
         return tags
-
-
-def _count(X: Any) -> int:
-    return _num_samples(X)
 
 
 _decision = jax.jit(svm.decision)

@@ -133,12 +133,10 @@ def fit(
     del key
     weight = ones_like_rows(x, weight)
     kernel = _kernel(config)
-    shift = jax.lax.stop_gradient(mean_of_sample(weight, x))
-    if not kernels.is_translation_free(kernel):
-        shift = jnp.zeros_like(shift)
+    shift = jax.lax.stop_gradient(_shift(x, weight, kernel))
     gamma = scale_gamma(x, weight) if hyper.gamma is None else hyper.gamma
     hyper = jax.tree.map(lambda h: jnp.asarray(h, widest()), hyper._replace(gamma=gamma))
-    rows = finite(weight, x) - shift[None] * (x.shape[0] > 0)
+    rows = finite(weight, x) - shift[None]
     scales = kernels.Scales(hyper.gamma, hyper.coef0)
     beta, intercept, info = _fit_pairs(kernel, scales, rows, y, weight, hyper, config)
     info = _total(info)
@@ -185,6 +183,14 @@ def scale_gamma(x: Float[Array, "n d"], weight: Float[Array, " n"]) -> Float[Arr
     mean = _dot(share, rows.mean(1))
     variance = _dot(share, ((rows - mean) ** 2).mean(1))
     return jnp.where(variance > 0, 1 / (x.shape[1] * jnp.where(variance > 0, variance, 1)), 1)
+
+
+def _shift(x, weight, kernel):
+    """The means of columns that lie far from zero, where distances would lose digits."""
+    mean = mean_of_sample(weight, x)
+    variance = mean_of_sample(weight, (x - mean[None]) ** 2)
+    far = (mean**2 > variance) & kernels.is_translation_free(kernel)
+    return jnp.where(far, mean, 0)
 
 
 def _kernel(config):

@@ -24,6 +24,8 @@ _NARROW_TOL = 1e-4  # a float32 kernel is not worth a smaller gap
 _VISIBLE = 0.25  # share of `tol` at which rounding counts
 _ROUNDINGS = 8.0
 _ROUNDS = 4  # of fresh slopes
+_SMALL_ROWS = 256  # up to which more digits than asked for are all but free
+_SMALL_TOL, _SMALL_STEPS = 1e-10, 100  # the gap that is tried for then, in so many steps a row
 _LEAST_STEPS, _STEPS_PER_ROW = 10**6, 1000  # bound on the steps where the caller sets none
 
 
@@ -68,11 +70,12 @@ def solve(
       The solution and the gap that it has, fresh where rounding could have hidden it.
     """
     bound = max(_LEAST_STEPS, _STEPS_PER_ROW * x.shape[0]) if max_iter is None else max_iter
-    run = partial(_run, kernel, scales, problem=problem, max_iter=jnp.asarray(bound, jnp.int32))
+    run = partial(_run, kernel, scales, problem=problem)
     zero, start = jnp.zeros_like(problem.target), problem.target
     state = dual.State(zero, start, dual.gap(problem, zero, start), jnp.asarray(0, jnp.int32))
     wide, narrow = x.astype(problem.target.dtype), x.astype(jnp.float32)
-    state = run(narrow, state, tol=jnp.maximum(tol, _NARROW_TOL))
+    most = jnp.asarray(bound, jnp.int32)
+    state = run(narrow, state, tol=jnp.maximum(tol, _NARROW_TOL), max_iter=most)
     state = _refined(kernel, scales, wide, problem, state, run, tol, bound)
     return Solution(
         state.beta, dual.intercept(problem, state), state.slope, state.gap, state.n_iter
@@ -97,10 +100,12 @@ def _run(kernel, scales, x, state, *, problem, tol, max_iter):
 def _refined(kernel, scales, x, problem, state, run, tol, bound):
     """Rounds of fresh slopes and careful steps, none where float32 was good enough."""
 
+    small = x.shape[0] <= _SMALL_ROWS
+
     def is_unsure(state, dtype):
         unit = _ROUNDINGS * jnp.finfo(dtype).eps * kernels.rounding(kernel, scales, x)
         sure = unit * jnp.linalg.norm(state.beta) < _VISIBLE * tol
-        return ~sure | (state.gap > tol)
+        return ~sure | ~(state.gap <= tol)
 
     def one(careful):
         state = careful.state
@@ -108,13 +113,17 @@ def _refined(kernel, scales, x, problem, state, run, tol, bound):
         beta = jnp.where(jnp.isfinite(state.beta).all(), state.beta, 0)
         slope = problem.target - kernels.product(kernel, scales, x, x, beta)
         fresh = dual.State(beta, slope, dual.gap(problem, beta, slope), state.n_iter)
-        after = run(x, fresh, tol=tol)
-        return _Careful(after, careful.n_rounds + 1)
+        goal, most = tol, jnp.asarray(bound, jnp.int32)
+        if small:
+            goal = jnp.minimum(tol, jnp.maximum(_SMALL_TOL, 16 * jnp.finfo(x.dtype).eps))
+            extra = jnp.minimum(bound, state.n_iter + _SMALL_STEPS * x.shape[0])
+            most = jnp.where(fresh.gap > tol, most, extra.astype(jnp.int32))
+        return _Careful(run(x, fresh, tol=goal, max_iter=most), careful.n_rounds + 1)
 
     def go_on(careful):
         state, n = careful
-        again = is_unsure(state, x.dtype) & (state.gap > -1)
-        wanted = jnp.where(n == 0, is_unsure(state, jnp.float32), again)
+        again = is_unsure(state, x.dtype) & (state.gap >= 0)  # a NaN stays one
+        wanted = jnp.where(n == 0, small | is_unsure(state, jnp.float32), again)
         return wanted & (n < _ROUNDS) & (state.n_iter < bound)
 
     first = _Careful(state, jnp.asarray(0, jnp.int32))
