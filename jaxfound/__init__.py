@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 _HOME = {
     "GradientDescentRegressor": "jaxfound.estimators.linear",
     "LinearRegression": "jaxfound.estimators.linear",
+    "LinearSVC": "jaxfound.estimators.linear_svm",
     "LogisticRegression": "jaxfound.estimators.logistic",
     "Ridge": "jaxfound.estimators.linear",
     "SVC": "jaxfound.estimators.svm",
@@ -28,12 +29,13 @@ _HOME = {
 _ROOMS = ("estimators", "experiments", "metrics", "models", "numerics")
 
 __all__ = [
-    "GradientDescentRegressor",
-    "LinearRegression",
-    "LogisticRegression",
-    "Ridge",
     "SVC",
     "SVR",
+    "GradientDescentRegressor",
+    "LinearRegression",
+    "LinearSVC",
+    "LogisticRegression",
+    "Ridge",
     "StandardScaler",
     "config_context",
     "estimators",
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from jaxfound import estimators, experiments, metrics, models, numerics
     from jaxfound._config import config_context
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
+    from jaxfound.estimators.linear_svm import LinearSVC
     from jaxfound.estimators.logistic import LogisticRegression
     from jaxfound.estimators.scaling import StandardScaler
     from jaxfound.estimators.svm import SVC, SVR

@@ -343,5 +343,3 @@ def _check_classes(labels, weight):
             "Invalid input - all samples with positive weights belong to the same class: two "
             "classes are needed."
         )
-
-
