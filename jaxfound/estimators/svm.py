@@ -178,17 +178,19 @@ class SVC(ClassifierMixin, KernelMachine):
     def _encoded(self, X, y, sample_weight):
         """The table with class indices, its weights times those of the classes."""
         table = self._rows(X, y, sample_weight)
-        labels = column_or_1d(np.asarray(table.y), warn=True)
+        labels = np.asarray(table.y)
+        labels = labels if labels.ndim == 1 else column_or_1d(labels, warn=True)
         check_classification_targets(labels)
         weight = np.ones(len(labels), table.dtype) if table.weight is None else table.weight
         _check_classes(labels, weight)
         self.classes_ = np.unique(labels[weight > 0])
         index = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
-        known = np.where(weight > 0, labels, self.classes_[0])
-        self.class_weight_ = compute_class_weight(
-            self.class_weight, classes=self.classes_, y=known, sample_weight=weight
-        )
+        self.class_weight_ = np.ones(len(self.classes_))
         if self.class_weight is not None:
+            known = np.where(weight > 0, labels, self.classes_[0])
+            self.class_weight_ = compute_class_weight(
+                self.class_weight, classes=self.classes_, y=known, sample_weight=weight
+            )
             weight = weight * self.class_weight_[index].astype(weight.dtype)
             table = table._replace(weight=weight)
         return table._replace(y=index.astype(np.int32))

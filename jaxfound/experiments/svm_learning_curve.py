@@ -87,8 +87,8 @@ def learning_curve_scores(
     """Accuracy on the rows trained on and on those held out; the lanes are those of `svm.fit`."""
 
     def lane(train, test):
-        params, _ = svm.fit(x, y, train.astype(x.dtype))
-        predicted = svm.predict(params, x)
+        _, _, scores = svm.fit_with_scores(x, y, train.astype(x.dtype))
+        predicted = (scores >= 0).astype(y.dtype)
         return [accuracy(y, predicted, mask.astype(x.dtype)) for mask in (train, test)]
 
     lanes = jax.tree.map(lambda mask: mask.reshape(-1, len(y)), masks)
@@ -109,5 +109,5 @@ def _draw(sizes, train, test):
         line.set(color=colour, marker="o", markersize=4)
         band.set(color=colour, alpha=0.18, linewidth=0)
     axes.set(xlabel="training rows", ylabel="accuracy")
-    axes.legend(axes.lines, ["training", "held out"], loc="lower right")
+    axes.legend(axes.lines, ["training", "held out"], loc="center right")
     return figure

@@ -24,6 +24,7 @@ __all__ = [
     "class_pairs",
     "decision",
     "fit",
+    "fit_with_scores",
     "objective",
     "predict",
     "scale_gamma",
@@ -131,6 +132,33 @@ def fit(
     Reference: C.-C. Chang, C.-J. Lin, LIBSVM, 2011, eq. 2 and 6, and section 7 (one-vs-one).
     """
     del key
+    params, info, _ = _fit(x, y, weight, hyper, config)
+    return params, info
+
+
+@partial(jax.jit, static_argnames="config")
+def fit_with_scores(
+    x: Float[Array, "n d"],
+    y: Shaped[Array, " n"],
+    weight: Shaped[Array, " n"] | None = None,
+    hyper: Hyper = Hyper(),
+    *,
+    config: Config = Config(),
+) -> tuple[Params, Info, Float[Array, "n *p"]]:
+    """`fit`, and the `decision` for every row, absent ones included, at no further cost.
+
+    With folds as weights that is a cross-validation without a prediction. Not differentiable.
+
+    Raises:
+      ValueError: for `class_rows`, with which a pair of classes sees no other rows.
+    """
+    if config.class_rows is not None:
+        raise ValueError(f"class_rows is {config.class_rows}, expected None: call fit and decision.")
+    params, info, scores = _fit(x, y, weight, hyper, config)
+    return params, info, scores.astype(x.dtype)
+
+
+def _fit(x, y, weight, hyper, config):
     weight = ones_like_rows(x, weight)
     kernel = _kernel(config)
     shift = jax.lax.stop_gradient(_shift(x, weight, kernel))
@@ -138,13 +166,14 @@ def fit(
     hyper = jax.tree.map(lambda h: jnp.asarray(h, widest()), hyper._replace(gamma=gamma))
     rows = finite(weight, x) - shift[None]
     scales = kernels.Scales(hyper.gamma, hyper.coef0)
-    beta, intercept, info = _fit_pairs(kernel, scales, rows, y, weight, hyper, config)
-    info = _total(info)
+    beta, intercept, info, scores = _fit_pairs(kernel, scales, rows, y, weight, hyper, config)
+    info, scores = _total(info), scores.T
     if config.task == "regression" or config.n_classes == 2:
         beta, intercept, info = beta[0], intercept[0], info._replace(n_iter=info.n_iter[0])
+        scores = scores[:, 0]
     narrow = partial(jax.tree.map, lambda leaf: leaf.astype(x.dtype))
     info = info._replace(value=info.value.astype(x.dtype), residual=info.residual.astype(x.dtype))
-    return Params(*narrow((beta, intercept, rows, shift, scales)), config), info
+    return Params(*narrow((beta, intercept, rows, shift, scales)), config), info, scores
 
 
 def decision(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n *p"]:
@@ -244,13 +273,14 @@ def _fit_pairs(kernel, scales, x, y, weight, hyper, config):
         )
         if cut:
             beta = jnp.zeros(x.shape[0], beta.dtype).at[pair.rows].add(beta)
-        return beta, intercept, jax.lax.stop_gradient(_info(found, pair, problem, hyper, config))
+        scores = problem.target - found.slope + found.intercept
+        info = _info(found, scores, pair, problem, hyper, config)
+        return beta, intercept, *jax.lax.stop_gradient((info, scores))
 
     return jax.vmap(one)(_pairs(y, weight, hyper, config))
 
 
-def _info(found, pair, problem, hyper, config):
-    scores = problem.target - found.slope + found.intercept
+def _info(found, scores, pair, problem, hyper, config):
     loss = _loss(scores, problem.target, hyper.epsilon, config)
     norm = (found.beta * (problem.target - found.slope)).sum()
     value = ((pair.box * loss).sum() + norm / 2) / hyper.C

@@ -123,8 +123,12 @@ def _refined(kernel, scales, x, problem, state, run, tol, bound):
     def go_on(careful):
         state, n = careful
         again = is_unsure(state, x.dtype) & (state.gap >= 0)  # a NaN stays one
-        wanted = jnp.where(n == 0, small | is_unsure(state, jnp.float32), again)
-        return wanted & (n < _ROUNDS) & (state.n_iter < bound)
+        return ((n == 0) | again) & (n < _ROUNDS) & (state.n_iter < bound)
 
-    first = _Careful(state, jnp.asarray(0, jnp.int32))
-    return jax.lax.while_loop(go_on, one, first).state
+    def rounds(state):
+        first = _Careful(state, jnp.asarray(0, jnp.int32))
+        return jax.lax.while_loop(go_on, one, first).state
+
+    # A branch, not a loop without rounds: XLA would move the wide kernel out of that, and compute
+    # it always.
+    return jax.lax.cond(small | is_unsure(state, jnp.float32), rounds, lambda s: s, state)
