@@ -143,7 +143,7 @@ class SVC(ClassifierMixin, KernelMachine):
             index = np.asarray(self.decision_function(X)).argmax(1)
         else:
             scores = np.asarray(self._scores_of_pairs(X))
-            index = np.asarray(svm.votes(scores, len(self.classes_))).argmax(1)
+            index = _votes(scores, len(self.classes_)).argmax(1)
         labels = self.classes_[index]
         return self._give_labels(labels, X) if labels.dtype.kind in "biuf" else labels
 
@@ -324,6 +324,15 @@ class SVR(RegressorMixin, KernelMachine):
 
     def _sign(self):
         return 1.0
+
+
+def _votes(scores, k):
+    """How many pairs each class wins `[n k]`; zero is a vote for the second."""
+    wins = np.zeros((len(scores), k), np.int32)
+    for (i, j), own in zip(svm.class_pairs(k), scores.T, strict=True):
+        wins[:, j] += own >= 0
+        wins[:, i] += own < 0
+    return wins
 
 
 def _class_rows(table: Table, k: int) -> int | None:

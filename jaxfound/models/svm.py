@@ -27,8 +27,8 @@ __all__ = [
     "fit_with_scores",
     "objective",
     "predict",
+    "require_derivatives",
     "scale_gamma",
-    "votes",
 ]
 
 SOLVERS = ("smo",)  # what `Info.solver` points into
@@ -42,7 +42,7 @@ class Config:
     # "linear", "rbf", "poly", "sigmoid", "precomputed" (x is a Gram matrix, and what is predicted
     # are rows of one), or a JAX function of two rows `[d]`
     kernel: str | Callable[..., Any] = "rbf"
-    degree: float = 3  # of "poly"
+    degree: int | float = 3  # of "poly"
     task: Literal["classification", "regression"] = "classification"
     n_classes: int = 2
     # At least the rows of the largest class, present ones: pairs of classes are then cut out of
@@ -153,7 +153,9 @@ def fit_with_scores(
       ValueError: for `class_rows`, with which a pair of classes sees no other rows.
     """
     if config.class_rows is not None:
-        raise ValueError(f"class_rows is {config.class_rows}, expected None: call fit and decision.")
+        raise ValueError(
+            f"class_rows is {config.class_rows}, expected None: call fit and decision."
+        )
     params, info, scores = _fit(x, y, weight, hyper, config)
     return params, info, scores.astype(x.dtype)
 
@@ -176,6 +178,33 @@ def _fit(x, y, weight, hyper, config):
     return Params(*narrow((beta, intercept, rows, shift, scales)), config), info, scores
 
 
+def require_derivatives(
+    x: Float[Array, "n d"],
+    y: Shaped[Array, " n"],
+    weight: Shaped[Array, " n"] | None = None,
+    hyper: Hyper = Hyper(),
+    *,
+    config: Config = Config(),
+) -> None:
+    """Fits to concrete data and complains where derivatives through the fit are NaN.
+
+    Raises:
+      ValueError: if the active set is degenerate: no free row, or one about to leave its edge.
+    """
+
+    def total(hyper):
+        params, _ = fit(x, y, weight, hyper, config=config)
+        return sum(leaf.sum() for leaf in (params.dual, params.intercept))
+
+    slopes = jax.grad(total)(jax.tree.map(lambda h: jnp.asarray(h, x.dtype), hyper))
+    if not jnp.isfinite(slopes.C):
+        raise ValueError(
+            "the fit has no derivative here, expected one: its active set is degenerate (no row "
+            "lies on the margin, or one is about to leave it). Move C or gamma a little, or ask "
+            "for a smaller tol."
+        )
+
+
 def decision(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n *p"]:
     r"""$\sum_i \beta_i k(x_i, x) + b$: positive for the second class of a pair."""
     x = x if params.config.kernel == "precomputed" else x - params.shift[None]
@@ -188,10 +217,10 @@ def predict(params: Params, x: Float[Array, "n d"]) -> Shaped[Array, " n"]:
     scores = decision(params, x)
     if params.config.task == "regression":
         return scores
-    return votes(_columns(scores), params.config.n_classes).argmax(1)
+    return _votes(_columns(scores), params.config.n_classes).argmax(1)
 
 
-def votes(scores: Float[Array, "n p"], n_classes: int) -> Int[Array, "n k"]:
+def _votes(scores: Float[Array, "n p"], n_classes: int) -> Int[Array, "n k"]:
     """How many pairs each class wins; zero is a vote for the second."""
     first, second = class_pairs(n_classes).T
     wins = jnp.zeros((len(scores), n_classes), jnp.int32)

@@ -103,7 +103,7 @@ def _refined(kernel, scales, x, problem, state, run, tol, bound):
     small = x.shape[0] <= _SMALL_ROWS
 
     def is_unsure(state, dtype):
-        unit = _ROUNDINGS * jnp.finfo(dtype).eps * kernels.rounding(kernel, scales, x)
+        unit = _ROUNDINGS * float(jnp.finfo(dtype).eps) * kernels.rounding(kernel, scales, x)
         sure = unit * jnp.linalg.norm(state.beta) < _VISIBLE * tol
         return ~sure | ~(state.gap <= tol)
 
@@ -115,7 +115,7 @@ def _refined(kernel, scales, x, problem, state, run, tol, bound):
         fresh = dual.State(beta, slope, dual.gap(problem, beta, slope), state.n_iter)
         goal, most = tol, jnp.asarray(bound, jnp.int32)
         if small:
-            goal = jnp.minimum(tol, jnp.maximum(_SMALL_TOL, 16 * jnp.finfo(x.dtype).eps))
+            goal = jnp.minimum(tol, max(_SMALL_TOL, 16 * float(jnp.finfo(x.dtype).eps)))
             extra = jnp.minimum(bound, state.n_iter + _SMALL_STEPS * x.shape[0])
             most = jnp.where(fresh.gap > tol, most, extra.astype(jnp.int32))
         return _Careful(run(x, fresh, tol=goal, max_iter=most), careful.n_rounds + 1)

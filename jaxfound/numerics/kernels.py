@@ -29,7 +29,7 @@ class Kernel:
     # "linear", "rbf", "poly", "sigmoid", "precomputed" (rows are those of a Gram matrix), or a
     # JAX function of two rows `[d]`
     name: str | Callable[..., Any] = "rbf"
-    degree: float = 3  # of `poly`
+    degree: int | float = 3  # of `poly`
 
 
 class Scales(NamedTuple):
@@ -43,7 +43,7 @@ def is_translation_free(kernel: Kernel) -> bool:
 
 
 def matrix(
-    kernel: Kernel, scales: Scales, x: Float[Array, "n d"], z: Float[Array, "m d"]
+    kernel: Kernel, scales: Scales, x: Float[Array, "n d"], z: Float[Array, "m _"]
 ) -> Float[Array, "n m"]:
     r"""The block $k(x_i, z_j)$.
 
@@ -80,7 +80,7 @@ def product(
     kernel: Kernel,
     scales: Scales,
     x: Float[Array, "n d"],
-    z: Float[Array, "m d"],
+    z: Float[Array, "m _"],
     dual: Float[Array, "m *p"],
 ) -> Float[Array, "n *p"]:
     """`matrix(x, z) @ dual`, by blocks of rows: the whole matrix never exists."""

@@ -67,12 +67,12 @@ def is_degenerate(
     gap: Float[Array, ""],
 ) -> Bool[Array, ""]:
     """Whether no row is free, or one on an edge of its box is about to leave it."""
-    free, resolution = _free(problem, beta), jnp.finfo(beta.dtype).eps
+    free, resolution = _free(problem, beta), float(jnp.finfo(beta.dtype).eps)
     pull = jnp.abs(slope - intercept)
     if problem.epsilon is not None:
         sides = [jnp.abs(slope - intercept + e) for e in (problem.epsilon, -problem.epsilon)]
         pull = jnp.minimum(*sides)
-    close = jnp.clip(gap, 16 * resolution, jnp.sqrt(resolution))
+    close = jnp.clip(gap, 16 * resolution, resolution**0.5)
     loose = ~free & (problem.low < problem.high) & (pull <= close)
     return loose.any() | ~free.any()
 
