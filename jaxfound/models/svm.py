@@ -344,10 +344,11 @@ def _pairs(y, weight, hyper, config):
 
 
 def _rows_of_class(y: Int[Array, " n"], present: Bool[Array, " n"], config: Config):
-    """For every class its rows `[k c]`, and which of these entries are rows."""
-    order = jnp.argsort(jnp.where(present, y, config.n_classes)).astype(jnp.int32)
-    labels = jnp.arange(config.n_classes)
-    counts = (present[None] & (y[None] == labels[:, None].astype(y.dtype))).sum(1)
+    """For every class its rows `[k c]`, absent ones last, and which of these entries are rows."""
+    k = config.n_classes
+    labels = jnp.where((y >= 0) & (y < k), y, k)
+    order = jnp.argsort(2 * labels + (~present).astype(y.dtype)).astype(jnp.int32)
+    counts = (labels[None] == jnp.arange(k)[:, None].astype(y.dtype)).sum(1)
     starts = jnp.cumsum(counts) - counts
     place = jnp.arange(config.class_rows)
     at = jnp.minimum(starts[:, None] + place[None], len(y) - 1)

@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxfound._types import Array, Bool, Float, Int
+from jaxfound._types import Array, Float, Int
 
-__all__ = ["Edges", "Problem", "State", "edges", "first", "gap", "intercept", "largest", "smo"]
+__all__ = ["Edges", "Problem", "State", "edges", "gap", "intercept", "largest", "smo"]
 
 _LEAST_CURVATURE = 1e-12  # of a pair: repeated rows have none, and rounding makes it negative
 
@@ -143,14 +143,14 @@ def smo(
 
 
 def largest(values: Float[Array, " n"]) -> Float[Array, ""]:
-    """The maximum, NaN passed over. XLA vectorises this on a CPU; `jnp.max` it does not."""
-    start = np.array(-np.inf, values.dtype)
-    return jax.lax.reduce(values, start, lambda a, b: jax.lax.select(a > b, a, b), (0,))
+    """The maximum, vectorised on a CPU, which that of floats is not for the sake of NaN.
 
-
-def first(mask: Bool[Array, " n"], size: int) -> Int[Array, " size"]:
-    """Indices of the first `size` true entries, `n` where there are fewer."""
-    return jnp.nonzero(mask, size=size, fill_value=mask.shape[0])[0].astype(jnp.int32)
+    The bits of floats are ordered as integers once those of negative ones are turned around.
+    """
+    kind = np.dtype(f"int{8 * values.dtype.itemsize}")
+    bits = _ordered(jax.lax.bitcast_convert_type(values, kind))
+    most = jax.lax.reduce(bits, np.array(np.iinfo(kind).min, kind), jax.lax.max, (0,))
+    return jax.lax.bitcast_convert_type(_ordered(most), values.dtype)
 
 
 def _moved(beta_i, beta_j, high, low, wish):
@@ -161,6 +161,11 @@ def _moved(beta_i, beta_j, high, low, wish):
         jnp.where(step >= room_i, high, beta_i + step),
         jnp.where(step >= room_j, low, beta_j - step),
     )
+
+
+def _ordered(bits):
+    sign = bits >> (8 * bits.dtype.itemsize - 1)  # 0, or all ones
+    return bits ^ (sign & np.array(np.iinfo(bits.dtype).max, bits.dtype))
 
 
 def _index(mask, count):
