@@ -86,7 +86,7 @@ class KernelMachine(JaxEstimator):
             raise ValueError(f"The internal representation of {name} was altered: fit it again.")
         if not callable(self.kernel):
             return self._apply(_decision, self._params(), X)
-        gram = check_array(self.kernel(X, self._fitted_rows), dtype=np.float64)
+        gram = _as_gram(self.kernel(X, self._fitted_rows))
         if gram.shape[1] != self.shape_fit_[0]:
             raise ValueError(
                 f"X.shape[1] = {gram.shape[1]} should be equal to {self.shape_fit_[0]}, the "
@@ -108,14 +108,16 @@ class KernelMachine(JaxEstimator):
         centred = self.kernel == "rbf" and len(rows)
         shift = rows.mean(0) if centred else np.zeros(rows.shape[1], rows.dtype)
         padding = 0 if given else bucket(len(rows)) - len(rows)
-        return svm.Params(
+        gamma, coef0 = (np.asarray(s, duals.dtype) for s in (self._gamma, self.coef0))
+        fields: Any = (
             np.pad(duals, ((0, 0), (0, padding))),
             -self._intercept_.astype(duals.dtype),
             np.pad(rows - shift, ((0, padding), (0, 0))),
             shift,
-            Scales(*(np.asarray(s, duals.dtype) for s in (self._gamma, self.coef0))),
+            Scales._make((gamma, coef0)),
             svm.Config("precomputed" if given else self.kernel, self.degree),
         )
+        return svm.Params._make(fields)
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, **checks: Any) -> Table:
         """The table to fit on; a kernel given as a function of two arrays is evaluated here."""
@@ -123,7 +125,7 @@ class KernelMachine(JaxEstimator):
             raise TypeError("Sparse precomputed kernels are not supported: take X.toarray().")
         if callable(self.kernel):
             self._fitted_rows = X
-            X = check_array(self.kernel(X, X), dtype=np.float64)
+            X = _as_gram(self.kernel(X, X))
         # LIBSVM leaves rows of negative weight out.
         if sample_weight is not None:
             sample_weight = np.maximum(np.asarray(sample_weight, np.float64), 0)
@@ -149,15 +151,15 @@ class KernelMachine(JaxEstimator):
         kernel = self.kernel
         if not callable(kernel):
             check_choice("kernel", kernel, _KERNELS)
-        gamma = self.gamma
-        if isinstance(gamma, str):
-            check_choice("gamma", gamma, ("scale", "auto"))
+        if isinstance(self.gamma, str):
+            check_choice("gamma", self.gamma, ("scale", "auto"))
+            gamma = None if self.gamma == "scale" else 1 / self._width()
         else:
-            gamma = check_number("gamma", gamma, least=0)
+            gamma = check_number("gamma", self.gamma, least=0)
         max_iter = check_whole("max_iter", self.max_iter, least=-1)
         hyper = svm.Hyper(
             C=min(check_number("C", self.C, above=0), _NO_BOX),
-            gamma={"scale": None, "auto": 1 / self._width()}.get(gamma, gamma),
+            gamma=gamma,
             coef0=check_number("coef0", self.coef0),
             epsilon=check_number("epsilon", getattr(self, "epsilon", 0.0), least=0),
             tol=check_number("tol", self.tol, above=0),
@@ -217,6 +219,11 @@ class KernelMachine(JaxEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self.kernel == "precomputed"
         return tags
+
+
+def _as_gram(values):
+    checks: dict[str, Any] = {"dtype": np.float64}
+    return check_array(values, **checks)
 
 
 _decision = jax.jit(svm.decision)

@@ -109,7 +109,7 @@ class LinearSVC(ClassifierMixin, JaxEstimator):
     def decision_function(self, X: Any) -> Any:
         """Scores `[n]` for the second of two classes, or `[n k]`."""
         check_is_fitted(self)
-        intercept = np.broadcast_to(self.intercept_, len(self.coef_)).astype(self.coef_.dtype)
+        intercept: Any = np.broadcast_to(self.intercept_, len(self.coef_))
         scores = self._apply(_decision, linear_svm.Params(self.coef_.T, intercept), X)
         return scores[:, 0] if len(self.classes_) == 2 else scores
 

@@ -240,9 +240,11 @@ class SVC(ClassifierMixin, KernelMachine):
         )
         if self.probability:
             least = np.unique(np.asarray(y), return_counts=True)[1].min()
-            plain = clone(self).set_params(probability="deprecated")
+            plain: Any = clone(self)
+            plain.set_params(probability="deprecated")
             folds = int(np.clip(least, 2, 5))
-            calibrated = CalibratedClassifierCV(plain, ensemble=False, cv=folds)
+            how: dict[str, Any] = {"ensemble": False, "cv": folds}
+            calibrated = CalibratedClassifierCV(plain, **how)
             self._calibrated = calibrated.fit(X, y, sample_weight=sample_weight)
 
 

@@ -1,5 +1,7 @@
 """A support vector machine with a Gaussian kernel: a circle inside a cloud of points."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from sklearn import svm
@@ -106,9 +108,8 @@ def _draw_boundary(model, x, y, resolution):
 
 def _draw_confusion(model, x, y):
     figure, axes = panel(xlabel="", ylabel="", width=4.6)
-    ConfusionMatrixDisplay.from_predictions(
-        y, model.predict(x), display_labels=NAMES, cmap=SHADE, ax=axes
-    )
+    look: dict[str, Any] = {"display_labels": NAMES, "cmap": SHADE, "ax": axes}
+    ConfusionMatrixDisplay.from_predictions(y, model.predict(x), **look)
     axes.set(xlabel="predicted", ylabel="true")
     axes.grid(visible=False)
     return figure

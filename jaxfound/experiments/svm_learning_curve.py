@@ -1,6 +1,6 @@
 """A learning curve of 50 fits as one compiled program: folds and sizes are row weights."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -8,7 +8,7 @@ from sklearn import svm as reference
 from sklearn.datasets import make_classification
 from sklearn.model_selection import LearningCurveDisplay, StratifiedKFold, learning_curve
 
-from jaxfound._types import Array, Bool, Float, Int
+from jaxfound._types import Array, Float, Int
 from jaxfound.experiments.figures import BLUE, ORANGE, panel
 from jaxfound.experiments.race import race
 from jaxfound.experiments.registry import Check, Result, lesson
@@ -24,8 +24,8 @@ FOLDS = 5
 class Masks(NamedTuple):
     """One row of weights a fit: which rows are trained on, and which are held out."""
 
-    train: Bool[Array, "s f n"]
-    test: Bool[Array, "s f n"]
+    train: Any  # bool [s f n]
+    test: Any
 
 
 @lesson(
@@ -36,7 +36,8 @@ class Masks(NamedTuple):
 )
 def run(quick: bool) -> Result:
     del quick  # one program is quick as it is
-    x, y = make_classification(n_samples=1000, n_features=20, random_state=42)
+    data: Any = make_classification(n_samples=1000, n_features=20, random_state=42)
+    x, y = data
     masks, sizes = fold_masks(y, SHARES)
 
     def ours():
@@ -72,12 +73,12 @@ def fold_masks(y, shares) -> tuple[Masks, np.ndarray]:
     """The folds of `StratifiedKFold`, and of each the first rows in every size."""
     folds = list(StratifiedKFold(FOLDS).split(np.zeros(len(y)), y))
     sizes = (np.asarray(shares) * min(len(train) for train, _ in folds)).astype(int)
-    train, test = np.zeros((2, len(sizes), FOLDS, len(y)), bool)
+    train, test = masks = Masks(*np.zeros((2, len(sizes), FOLDS, len(y)), bool))
     for fold, (inside, outside) in enumerate(folds):
         test[:, fold, outside] = True
         for size, mask in zip(sizes, train[:, fold], strict=True):
             mask[inside[:size]] = True
-    return Masks(train, test), sizes
+    return masks, sizes
 
 
 @jax.jit
@@ -99,7 +100,7 @@ def learning_curve_scores(
 
 def _draw(sizes, train, test):
     figure, axes = panel(xlabel="training rows", ylabel="accuracy")
-    display = LearningCurveDisplay(
+    display: Any = LearningCurveDisplay(
         train_sizes=sizes, train_scores=train, test_scores=test, score_name="accuracy"
     )
     display.plot(ax=axes, std_display_style="fill_between")

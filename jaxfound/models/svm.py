@@ -175,7 +175,8 @@ def _fit(x, y, weight, hyper, config):
         scores = scores[:, 0]
     narrow = partial(jax.tree.map, lambda leaf: leaf.astype(x.dtype))
     info = info._replace(value=info.value.astype(x.dtype), residual=info.residual.astype(x.dtype))
-    return Params(*narrow((beta, intercept, rows, shift, scales)), config), info, scores
+    beta, intercept, rows, shift, scales = narrow((beta, intercept, rows, shift, scales))
+    return Params(beta, intercept, rows, shift, scales, config), info, scores
 
 
 def require_derivatives(

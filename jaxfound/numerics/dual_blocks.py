@@ -130,5 +130,7 @@ def _restricted(problem, state, chosen):
     def cut(values):
         return jnp.where(real, values[at], 0)
 
-    inner = dual.Problem(*map(cut, problem[:3]), problem.epsilon)
+    inner = problem._replace(
+        target=cut(problem.target), low=cut(problem.low), high=cut(problem.high)
+    )
     return inner, state._replace(beta=cut(state.beta), slope=state.slope[at])
