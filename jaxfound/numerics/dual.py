@@ -27,6 +27,7 @@ from jaxfound._types import Array, Float, Int
 
 __all__ = ["Edges", "Problem", "State", "edges", "gap", "intercept", "largest", "smo"]
 
+_PARTS = 8  # of a maximum
 _LEAST_CURVATURE = 1e-12  # of a pair: repeated rows have none, and rounding makes it negative
 
 
@@ -143,14 +144,14 @@ def smo(
 
 
 def largest(values: Float[Array, " n"]) -> Float[Array, ""]:
-    """The maximum, vectorised on a CPU, which that of floats is not for the sake of NaN.
+    """The maximum, NaN passed over. XLA vectorises this on a CPU; `jnp.max` it does not.
 
-    The bits of floats are ordered as integers once those of negative ones are turned around.
+    In two stages, since rows that lie on several devices can be reduced by a known maximum only.
     """
-    kind = np.dtype(f"int{8 * values.dtype.itemsize}")
-    bits = _ordered(jax.lax.bitcast_convert_type(values, kind))
-    most = jax.lax.reduce(bits, np.array(np.iinfo(kind).min, kind), jax.lax.max, (0,))
-    return jax.lax.bitcast_convert_type(_ordered(most), values.dtype)
+    least = np.array(-np.inf, values.dtype)
+    parts = jnp.pad(values, (0, -values.shape[0] % _PARTS), constant_values=-np.inf)
+    parts = parts.reshape(_PARTS, -1)
+    return jax.lax.reduce(parts, least, lambda a, b: jax.lax.select(a > b, a, b), (1,)).max()
 
 
 def _moved(beta_i, beta_j, high, low, wish):
@@ -161,11 +162,6 @@ def _moved(beta_i, beta_j, high, low, wish):
         jnp.where(step >= room_i, high, beta_i + step),
         jnp.where(step >= room_j, low, beta_j - step),
     )
-
-
-def _ordered(bits):
-    sign = bits >> (8 * bits.dtype.itemsize - 1)  # 0, or all ones
-    return bits ^ (sign & np.array(np.iinfo(bits.dtype).max, bits.dtype))
 
 
 def _index(mask, count):
