@@ -1,7 +1,7 @@
 r"""Solves the dual to the true gap: fast kernels first, then careful ones where rounding shows.
 
 Most of the way needs the kernel in float32 only. Its rounding moves the slopes by about
-$8\, u\, \rho \|\beta\|_2$, with $u$ that of float32 and $\rho$ what `kernels.rounding` says. Where
+$4\, u\, \rho \|\beta\|_2$, with $u$ that of float32 and $\rho$ what `kernels.rounding` says. Where
 this is no longer small beside `tol` (at C = 1000, or at a tight `tol`), the slopes are computed
 anew in the widest dtype there is, and the steps that are left are taken with that kernel.
 """
@@ -22,7 +22,7 @@ __all__ = ["Solution", "solve", "widest"]
 _WHOLE_ROWS = 1536  # up to which the Gram matrix is computed once and stays in the cache
 _NARROW_TOL = 1e-4  # a float32 kernel is not worth a smaller gap
 _VISIBLE = 0.25  # share of `tol` at which rounding counts
-_ROUNDINGS = 8.0
+_ROUNDINGS = 2.0  # four units: roundings are independent, and the largest of many is meant
 _ROUNDS = 4  # of fresh slopes
 _SMALL_ROWS = 256  # up to which more digits than asked for are all but free
 _SMALL_TOL, _SMALL_STEPS = 1e-10, 100  # the gap that is tried for then, in so many steps a row
