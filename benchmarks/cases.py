@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, make_classification
 
 import jaxfound as jf
 
@@ -54,6 +54,11 @@ def _features(rng, n, d):
     return (3 + 2 * rng.standard_normal((n, d)),)
 
 
+def _clusters(rng, n, d):
+    del rng
+    return make_classification(n, d, random_state=42)
+
+
 def _coefficients(model):
     return np.append(np.ravel(model.coef_), model.intercept_)
 
@@ -61,6 +66,12 @@ def _coefficients(model):
 def _probabilities(model):
     # Coefficients of nearly separable data are loose at any tolerance; probabilities are not.
     return np.asarray(model.predict_proba(load_digits().data.astype(model.coef_.dtype)))
+
+
+def _decisions(model):
+    # The duals of two right fits may differ; what they decide does not.
+    rows = np.random.default_rng(1).standard_normal((100, model.n_features_in_))
+    return np.asarray(model.decision_function(rows.astype(model.support_vectors_.dtype)))
 
 
 def _normal_equations(X, y, ridge=0.0):
@@ -126,6 +137,35 @@ CASES = (
         5e-2,
         sizes=((100_000, 64),),
         options=(("max_iter", 1000),),
+    ),
+    Case(
+        "svc",
+        "SVC",
+        "sklearn.svm",
+        _clusters,
+        _decisions,
+        5e-3,
+        sizes=((1000, 20), (10_000, 20), (20_000, 20)),
+    ),
+    Case(
+        "svc-1000",
+        "SVC",
+        "sklearn.svm",
+        _clusters,
+        _decisions,
+        5e-3,
+        sizes=((1000, 20),),
+        options=(("C", 1000.0),),
+    ),
+    Case(
+        "svc-digits",
+        "SVC",
+        "sklearn.svm",
+        _digits,
+        _decisions,
+        5e-3,
+        sizes=((1797, 64),),
+        options=(("decision_function_shape", "ovo"),),
     ),
     Case(
         "scaler",

@@ -18,16 +18,22 @@ __version__ = "0.1.0"
 _HOME = {
     "GradientDescentRegressor": "jaxfound.estimators.linear",
     "LinearRegression": "jaxfound.estimators.linear",
+    "LinearSVC": "jaxfound.estimators.linear_svm",
     "LogisticRegression": "jaxfound.estimators.logistic",
     "Ridge": "jaxfound.estimators.linear",
+    "SVC": "jaxfound.estimators.svm",
+    "SVR": "jaxfound.estimators.svm",
     "StandardScaler": "jaxfound.estimators.scaling",
     "config_context": "jaxfound._config",
 }
 _ROOMS = ("estimators", "experiments", "metrics", "models", "numerics", "parallel")
 
 __all__ = [
+    "SVC",
+    "SVR",
     "GradientDescentRegressor",
     "LinearRegression",
+    "LinearSVC",
     "LogisticRegression",
     "Ridge",
     "StandardScaler",
@@ -44,8 +50,10 @@ if TYPE_CHECKING:
     from jaxfound import estimators, experiments, metrics, models, numerics, parallel
     from jaxfound._config import config_context
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
+    from jaxfound.estimators.linear_svm import LinearSVC
     from jaxfound.estimators.logistic import LogisticRegression
     from jaxfound.estimators.scaling import StandardScaler
+    from jaxfound.estimators.svm import SVC, SVR
 
 
 def __getattr__(name: str) -> Any:

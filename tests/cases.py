@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxfound.models import linear, logistic, ridge, scaling
+from jaxfound.models import linear, linear_svm, logistic, ridge, scaling, svm
 
 N = 40
 TOL = {"float32": 1e-6, "float64": 1e-12}  # asked of the iterative solvers
@@ -127,6 +127,17 @@ _scaler = SimpleNamespace(
     comparable=lambda params: (params.mean + params.rest, params.var),
 )
 
+# Duals are one solution of many where rows are repeated; what they predict is unique.
+_PROBES = np.random.default_rng(7).normal(size=(9, 3))
+_machine = SimpleNamespace(
+    fit=svm.fit,
+    predict=svm.predict,
+    decision=svm.decision,
+    objective=svm.objective,
+    jitted=svm.fit,
+    comparable=lambda params: [svm.decision(params, jnp.asarray(_PROBES, params.x.dtype))],
+)
+
 _linear = partial(Case, module=linear, hyper=linear.Hyper(learning_rate=0.1))
 _ridge = partial(
     Case,
@@ -145,6 +156,26 @@ _logistic = partial(
     classification=True,
 )
 _three_classes = partial(_logistic, data=partial(classes, k=3))
+_svc = partial(
+    Case,
+    module=_machine,
+    hyper=svm.Hyper(C=0.8, gamma=0.3),
+    data=classes,
+    slopes=("C", "gamma"),
+    rescaled=_scale_c,
+    classification=True,
+    minimum=False,  # the hinge has a kink there
+    tolerance=(1e-3, 1e-7),
+)
+_margin = partial(
+    Case,
+    module=linear_svm,
+    hyper=linear_svm.Hyper(C=0.5),
+    data=classes,
+    slopes=("C",),
+    rescaled=_scale_c,
+    classification=True,
+)
 _EXACT = ("auto", "cholesky", "svd", "cg")
 _STOPS_FLAT = (2e-4, 1e-6)  # where the value no longer falls, half the digits of the params
 
@@ -206,6 +237,29 @@ CASES = (
         config=logistic.Config("proximal", 3, max_iter=2000),
         hyper=logistic.Hyper(C=0.5, l1_ratio=0.3),
         slopes=("C", "l1_ratio"),
+    ),
+    _svc("svc-rbf", config=svm.Config()),
+    _svc("svc-scaled", config=svm.Config(), hyper=svm.Hyper(C=2.0), slopes=("C",)),
+    _svc("svc-linear", config=svm.Config("linear"), slopes=("C",), smooth=False),
+    _svc("svc-poly", config=svm.Config("poly"), hyper=svm.Hyper(0.5, 0.5, 1.0)),
+    _svc("svc-three", config=svm.Config(n_classes=3), data=partial(classes, k=3)),
+    _svc("svc-cut", config=svm.Config(n_classes=3, class_rows=N), data=partial(classes, k=3)),
+    _svc(
+        "svr-rbf",
+        config=svm.Config(task="regression"),
+        data=regression,
+        slopes=("C", "gamma", "epsilon"),
+        classification=False,
+    ),
+    _margin("linear-svm", config=linear_svm.Config()),
+    _margin("linear-svm-three", config=linear_svm.Config(n_classes=3), data=partial(classes, k=3)),
+    _margin("linear-svm-l1", config=linear_svm.Config(penalty="l1", max_iter=5000)),
+    _margin(
+        "linear-svm-hinge",
+        config=linear_svm.Config("hinge", fit_intercept=False, max_iter=20_000),
+        smooth=False,
+        minimum=False,
+        tolerance=(1e-3, 1e-7),
     ),
     Case("scaling", module=_scaler),
 )

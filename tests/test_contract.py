@@ -244,7 +244,7 @@ def test_the_dtype_of_the_data_is_that_of_the_fit(case, given, x64):
     scores = jax.eval_shape(case.predict, fitted[0], args[0])
     for leaf in jax.tree.leaves((fitted, scores)):
         assert leaf.dtype == given or not jnp.issubdtype(leaf.dtype, jnp.floating)
-    assert all(leaf.dtype == given for leaf in fitted[0])
+    assert all(leaf.dtype == given for leaf in jax.tree.leaves(fitted[0]))
 
 
 # --- law 5: shapes ----------------------------------------------------------------------------

@@ -22,16 +22,19 @@ from threadpoolctl import threadpool_info
 
 import jaxfound as jf
 from jaxfound.estimators._base import bucket
-from jaxfound.models import linear, logistic
+from jaxfound.models import linear, linear_svm, logistic, svm
 
 ESTIMATORS = (
     jf.LinearRegression(),
     jf.Ridge(),
     jf.GradientDescentRegressor(),
     jf.LogisticRegression(),
+    jf.LinearSVC(),
+    jf.SVC(),
+    jf.SVR(),
     jf.StandardScaler(),
 )
-SUPERVISED = ESTIMATORS[:4]
+SUPERVISED = ESTIMATORS[:5]
 each = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 each_supervised = pytest.mark.parametrize("estimator", SUPERVISED, ids=lambda e: type(e).__name__)
 
@@ -78,7 +81,7 @@ def test_jax_in_jax_out_on_its_device(estimator, data):
 
 @each
 def test_a_changed_number_of_rows_compiles_once(estimator, data):
-    fits = (linear.fit, logistic.fit)
+    fits = (linear.fit, linear_svm.fit, logistic.fit, svm.fit)
     clone(estimator).fit(data[0][:500], data[1][:500])
     before = [fit._cache_size() for fit in fits]
     for n in (481, 490, 512):

@@ -29,6 +29,8 @@ COURSE = [
     "theory-practice",
     "decision-boundary",
     "real-data",
+    "rings",
+    "svm-learning-curve",
 ]
 
 # --- lessons made for the tests ---------------------------------------------------------------

@@ -1,12 +1,17 @@
 """The scikit-learn face: validate, cast, `models.fit`, attributes with a trailing underscore."""
 
 from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
+from jaxfound.estimators.linear_svm import LinearSVC
 from jaxfound.estimators.logistic import LogisticRegression
 from jaxfound.estimators.scaling import StandardScaler
+from jaxfound.estimators.svm import SVC, SVR
 
 __all__ = [
+    "SVC",
+    "SVR",
     "GradientDescentRegressor",
     "LinearRegression",
+    "LinearSVC",
     "LogisticRegression",
     "Ridge",
     "StandardScaler",

@@ -1,13 +1,14 @@
 """Branches that stay branches under `vmap`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 
 from jaxfound._types import Array, Bool
 
-__all__ = ["cond_per_lane"]
+__all__ = ["cond_per_lane", "lane_by_lane"]
 
 
 def cond_per_lane(
@@ -42,3 +43,36 @@ def cond_per_lane(
         return out, jax.tree.map(lambda _: True, out)
 
     return branch(predicate, *operands)
+
+
+def lane_by_lane(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, whose lanes under `vmap` run one after the other on a CPU.
+
+    For loops that end at different times: in lock step every lane would pay for the slowest.
+    Everything that is batched must come in as an argument; other devices run in lock step.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def single(*operands):
+        return function(*operands)
+
+    @single.def_vmap
+    def _(axis_size, in_batched, *operands):
+        del axis_size
+        leaves, tree = jax.tree.flatten(operands)
+        batched = jax.tree.leaves(in_batched)
+        mapped = [x for x, b in zip(leaves, batched, strict=True) if b]
+
+        def lane(call, own):
+            own = iter(own)
+            full = [next(own) if b else x for x, b in zip(leaves, batched, strict=True)]
+            return call(*jax.tree.unflatten(tree, full))
+
+        out = jax.lax.platform_dependent(
+            *mapped,
+            cpu=lambda *lanes: jax.lax.map(partial(lane, single), lanes),
+            default=lambda *lanes: jax.vmap(partial(lane, function))(lanes),
+        )
+        return out, jax.tree.map(lambda _: True, out)
+
+    return single
