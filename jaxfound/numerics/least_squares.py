@@ -31,7 +31,7 @@ from jaxfound.numerics.reduce import (
     row_sum,
 )
 
-__all__ = ["Moments", "Solution", "moments", "solve", "sum_of_squares"]
+__all__ = ["Moments", "Solution", "moments", "solve", "sum_of_squares", "triangle"]
 
 _LEAF = 128  # columns below which splitting a symmetric product no longer pays
 _MOST_LOST = 1e-4  # relative error of a Cholesky factor that refinement still mends quickly
@@ -167,6 +167,25 @@ def sum_of_squares(known: Moments, coef: Float[Array, "d k"]) -> Float[Array, ""
     return jnp.maximum(known.y_square.sum() - explained.sum(), 0)
 
 
+def triangle(
+    x: Float[Array, "n d"],
+    weight: Float[Array, " n"] | None,
+    mean: Float[Array, " d"],
+    above: Float[Array, "r d"] | None = None,
+) -> Float[Array, "s d"]:
+    """The R factor of the weighted centred rows below `above`: R <- qr([R; block]) by blocks."""
+    n, d = x.shape
+    size = max(1024, 4 * d)
+
+    def step(factor, w, x):
+        rows = (x - mean[None]) * jnp.sqrt(w)[:, None]
+        return jnp.linalg.qr(jnp.concatenate([factor, rows]), mode="r")
+
+    # A single block needs no factor of fixed size to start from.
+    start = jnp.zeros((0 if n <= size else d, d), x.dtype) if above is None else above
+    return row_fold(step, start, weight, x, size=size)
+
+
 def _gram_pieces(xw, x):
     # Half of a symmetric product is known from the other half: split while that saves time.
     half = x.shape[1] // 16 * 8
@@ -211,12 +230,14 @@ def _seminormal(cholesky):
 
 
 def _orthogonal(problem):
-    triangle = _triangle(problem)
+    x, _, weight, ridge, known = problem
+    ridge_rows = jnp.diag(jnp.broadcast_to(jnp.sqrt(ridge), x.shape[1:]))
+    factor = triangle(x, weight, known.x_mean, ridge_rows)
     # Scaled columns tell bad units from a true rank deficiency, where the norm to minimise is
     # that of the coefficients as they are.
-    scale = _safe(jnp.linalg.norm(triangle, axis=0))
-    scaled = _pseudo_inverse_root(triangle, scale, jnp.zeros_like(scale[0]))
-    unscaled = _pseudo_inverse_root(triangle, jnp.ones_like(scale), jnp.zeros_like(scale[0]))
+    scale = _safe(jnp.linalg.norm(factor, axis=0))
+    scaled = _pseudo_inverse_root(factor, scale, jnp.zeros_like(scale[0]))
+    unscaled = _pseudo_inverse_root(factor, jnp.ones_like(scale), jnp.zeros_like(scale[0]))
     return jax.tree.map(partial(jnp.where, scaled.rank == scale.size), scaled, unscaled)
 
 
@@ -234,20 +255,6 @@ def _pseudo_inverse_root(rows, scale, ridge):
     root = vectors.T * jnp.where(kept, 1 / size, 0)[None] / scale[:, None]
     condition = size.max() / jnp.where(kept, size, jnp.inf).min()
     return _Factor(root, condition, kept.sum(), jnp.asarray(True))
-
-
-def _triangle(problem):
-    # The R factor of the weighted centred rows and the ridge rows, block by block:
-    # R <- qr([R; block]).
-    x, _, weight, ridge, known = problem
-    d = x.shape[1]
-
-    def step(triangle, w, x):
-        rows = (x - known.x_mean[None]) * jnp.sqrt(w)[:, None]
-        return jnp.linalg.qr(jnp.concatenate([triangle, rows]), mode="r")
-
-    start = jnp.diag(jnp.broadcast_to(jnp.sqrt(ridge), (d,)))
-    return row_fold(step, start, weight, x, size=max(1024, 4 * d))
 
 
 def _refined(problem, factor, *, fit_intercept):
