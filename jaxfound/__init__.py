@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "IncrementalPCA": "jaxfound.estimators.decomposition",
+    "PCA": "jaxfound.estimators.decomposition",
     "GradientDescentRegressor": "jaxfound.estimators.linear",
     "LinearRegression": "jaxfound.estimators.linear",
     "LogisticRegression": "jaxfound.estimators.logistic",
@@ -23,15 +25,18 @@ _HOME = {
     "StandardScaler": "jaxfound.estimators.scaling",
     "config_context": "jaxfound._config",
 }
-_ROOMS = ("estimators", "experiments", "metrics", "models", "numerics")
+_ROOMS = ("data", "estimators", "experiments", "metrics", "models", "numerics")
 
 __all__ = [
+    "PCA",
     "GradientDescentRegressor",
+    "IncrementalPCA",
     "LinearRegression",
     "LogisticRegression",
     "Ridge",
     "StandardScaler",
     "config_context",
+    "data",
     "estimators",
     "experiments",
     "metrics",
@@ -40,8 +45,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from jaxfound import estimators, experiments, metrics, models, numerics
+    from jaxfound import data, estimators, experiments, metrics, models, numerics
     from jaxfound._config import config_context
+    from jaxfound.estimators.decomposition import PCA, IncrementalPCA
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
     from jaxfound.estimators.logistic import LogisticRegression
     from jaxfound.estimators.scaling import StandardScaler

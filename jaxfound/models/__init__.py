@@ -1,5 +1,21 @@
 """The models, one algorithm a file. Start with `ridge`: every other file has its shape."""
 
-from jaxfound.models import linear, logistic, pca, ridge, scaling
+from jaxfound.models import (
+    incremental_pca,
+    linear,
+    logistic,
+    pca,
+    probabilistic_pca,
+    ridge,
+    scaling,
+)
 
-__all__ = ["linear", "logistic", "pca", "ridge", "scaling"]
+__all__ = [
+    "incremental_pca",
+    "linear",
+    "logistic",
+    "pca",
+    "probabilistic_pca",
+    "ridge",
+    "scaling",
+]

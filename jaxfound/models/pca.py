@@ -2,8 +2,8 @@ r"""Principal component analysis: the directions that keep most of the variance.
 
 $$\min_{V V^\top = 1} \sum_i w_i \|x_i - \bar x - V^\top V (x_i - \bar x)\|^2$$
 
-The rows of $V$ are the leading eigenvectors of the scatter $S = \sum_i w_i (x_i - \bar x)(x_i -
-\bar x)^\top$; the variance along one is its eigenvalue over $\sum_i w_i - 1$.
+The rows of $V$ are the leading eigenvectors of the scatter of the rows about their mean; the
+variance along one is its eigenvalue over $\sum_i w_i - 1$.
 """
 
 import dataclasses
@@ -24,6 +24,7 @@ __all__ = [
     "Params",
     "Solver",
     "fit",
+    "from_axes",
     "inverse_transform",
     "jitted",
     "objective",
@@ -75,8 +76,8 @@ def objective(
     r"""The reconstruction error $\sum_i w_i \|x_i - \bar x - V^\top V (x_i - \bar x)\|^2$."""
     del hyper, config
     weight = ones_like_rows(x, weight)
-    rows = finite(weight, x) - params.mean[None]
-    left = rows - _dot(_dot(rows, params.components.T), params.components)
+    left = finite(weight, x) - params.mean[None]
+    left -= _dot(_dot(left, params.components.T), params.components)
     return _dot(weight, left**2).sum()
 
 
@@ -164,6 +165,19 @@ def truncate(params: Params, k: int) -> Params:
     return params._replace(noise=noise, **first)
 
 
+def from_axes(
+    mean: Float[Array, " d"],
+    weight: Float[Array, ""],
+    vectors: Float[Array, "r d"],
+    singular: Float[Array, " r"],
+    k: int,
+    *,
+    whiten: bool = False,
+) -> Params:
+    """The first `k` components, from a singular value decomposition of centred rows."""
+    return _params(principal.by_singular(mean, weight, vectors, singular, k), whiten)
+
+
 # --- solvers ----------------------------------------------------------------------------------
 
 
@@ -174,10 +188,10 @@ def jitted(x, weight, hyper, key, *, config):
     hyper = jax.tree.map(lambda h: jnp.asarray(h, x.dtype), hyper)
     key = jax.random.key(0) if key is None else key
     k = min(x.shape) if config.n_components is None else config.n_components
-    found = _SOLVERS[_solver(x.shape, k, config)](x, weight, k, key, hyper, config)
+    name = _solver(x.shape, k, config)
+    found = _SOLVERS[name](x, weight, k, key, hyper, config)
     params = _params(found, config.whiten)
     sound = (found.weight > 1) & jnp.isfinite(params.variance).all() & jnp.isfinite(params.total)
-    name = _solver(x.shape, k, config)
     ran = SOLVERS.index("covariance_eigh" if name == "auto" else name)
     return params, Info(
         n_iter=found.n_iter,
@@ -195,14 +209,9 @@ def _solver(shape, k, config):
     return "randomized" if config.solver == "auto" and few and wide else config.solver
 
 
-def _by_shape(x, weight, k, key, hyper, config):
+def _direct(find, x, weight, k, key, hyper, config):
     del hyper
-    return principal.by_shape(x, weight, k, key, guards=config.n_oversamples)
-
-
-def _by_covariance(x, weight, k, key, hyper, config):
-    del hyper
-    return principal.by_covariance(x, weight, k, key, guards=config.n_oversamples)
+    return find(x, weight, k, key, guards=config.n_oversamples)
 
 
 def _by_triangle(x, weight, k, key, hyper, config):
@@ -249,8 +258,7 @@ def _by_gradient(x, weight, k, key, hyper, config):
         return (state.residual > hyper.tol) & (state.n_iter < config.max_iter)
 
     def step(state):
-        moved = state.components - hyper.learning_rate * state.slope
-        return at(moved, state.n_iter + 1)
+        return at(state.components - hyper.learning_rate * state.slope, state.n_iter + 1)
 
     start = at(jax.random.normal(key, (k, x.shape[1]), x.dtype), jnp.asarray(0))
     found = jax.lax.while_loop(unfinished, step, start)
@@ -258,15 +266,15 @@ def _by_gradient(x, weight, k, key, hyper, config):
     scores = _dot(rows, found.components.T)
     squares, turn = principal.descending(_dot(scores.T, scores * weight[:, None]))
     rest = jnp.maximum(trace - squares.sum(), 0)
-    floor = 8 * jnp.finfo(x.dtype).eps * squares.max(initial=0)
-    pairs = mean, amount, _dot(turn, found.components), squares, rest, floor
+    noise = 8 * jnp.finfo(x.dtype).eps * squares.max(initial=0)
+    pairs = mean, amount, _dot(turn, found.components), squares, rest, noise
     converged = found.residual <= hyper.tol
     return principal.Axes(*pairs, jnp.asarray(False), found.n_iter, found.residual, converged)
 
 
 _SOLVERS = {
-    "auto": _by_shape,
-    "covariance_eigh": _by_covariance,
+    "auto": partial(_direct, principal.by_shape),
+    "covariance_eigh": partial(_direct, principal.by_covariance),
     "full": _by_triangle,
     "randomized": _by_random_block,
     "gradient": _by_gradient,
@@ -274,10 +282,9 @@ _SOLVERS = {
 
 
 def _params(found, whiten):
-    freedom = jnp.where(found.weight > 1, found.weight - 1, jnp.nan)
     k, d = found.vectors.shape
-    rows = jnp.arange(k)
-    largest = found.vectors[rows, jnp.abs(found.vectors).argmax(1)]
+    freedom = jnp.where(found.weight > 1, found.weight - 1, jnp.nan)
+    largest = found.vectors[jnp.arange(k), jnp.abs(found.vectors).argmax(1)]
     components = jnp.where(largest[:, None] < 0, -found.vectors, found.vectors)
     variance = found.squares / freedom
     rest = found.rest / freedom

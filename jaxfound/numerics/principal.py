@@ -23,6 +23,7 @@ __all__ = [
     "by_covariance",
     "by_random_block",
     "by_shape",
+    "by_singular",
     "by_triangle",
     "descending",
     "mean_and_weight",
@@ -79,7 +80,7 @@ def by_covariance(
 def by_triangle(x: Float[Array, "n d"], weight: Float[Array, " n"] | None, k: int) -> Axes:
     """Singular values of the rows themselves: the condition number enters once, not squared."""
     mean, amount = mean_and_weight(x, weight)
-    return _by_triangle(x, weight, mean, amount, k)
+    return by_singular(mean, amount, *orthogonal_axes(x, weight, mean), k)
 
 
 def by_shape(
@@ -95,7 +96,8 @@ def by_shape(
         return by_triangle(x, weight, k)
 
     def careful(x, weight, found):
-        return _by_triangle(x, weight, found.mean, found.weight, k)
+        axes = orthogonal_axes(x, weight, found.mean)
+        return by_singular(found.mean, found.weight, *axes, k)
 
     found = by_covariance(x, weight, k, key, guards=guards)
     last, first = found.squares.min(initial=jnp.inf), found.squares.max(initial=0)
@@ -138,6 +140,18 @@ def by_random_block(
     )
 
 
+def by_singular(
+    mean: Float[Array, " d"],
+    weight: Float[Array, ""],
+    vectors: Float[Array, "r d"],
+    singular: Float[Array, " r"],
+    k: int,
+) -> Axes:
+    """The first `k` of all singular pairs."""
+    squares = singular**2
+    return _axes(mean, weight, vectors[:k], squares[:k], squares[k:].sum(), orthogonal=True)
+
+
 def descending(matrix: Float[Array, "d d"]) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
     """Eigenvalues of a semidefinite matrix, largest first, and eigenvectors, one a row."""
     values, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
@@ -160,12 +174,6 @@ def orthogonal_axes(
     rows = least_squares.triangle(x, weight, mean)
     _, singular, vectors = jnp.linalg.svd(rows, full_matrices=False)
     return vectors, singular
-
-
-def _by_triangle(x, weight, mean, amount, k):
-    vectors, singular = orthogonal_axes(x, weight, mean)
-    squares = singular**2
-    return _axes(mean, amount, vectors[:k], squares[:k], squares[k:].sum(), orthogonal=True)
 
 
 def _axes(mean, amount, vectors, squares, rest, *, orthogonal):
