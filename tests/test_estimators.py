@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import jaxfound as jf
 from jaxfound.estimators._base import bucket
-from jaxfound.models import linear, logistic
+from jaxfound.models import linear, logistic, pca
 
 ESTIMATORS = (
     jf.LinearRegression(),
@@ -29,6 +29,8 @@ ESTIMATORS = (
     jf.GradientDescentRegressor(),
     jf.LogisticRegression(),
     jf.StandardScaler(),
+    jf.PCA(),
+    jf.IncrementalPCA(),
 )
 SUPERVISED = ESTIMATORS[:4]
 each = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
@@ -77,7 +79,7 @@ def test_jax_in_jax_out_on_its_device(estimator, data):
 
 @each
 def test_a_changed_number_of_rows_compiles_once(estimator, data):
-    fits = (linear.fit, logistic.fit)
+    fits = (linear.fit, logistic.fit, pca.jitted)
     clone(estimator).fit(data[0][:500], data[1][:500])
     before = [fit._cache_size() for fit in fits]
     for n in (481, 490, 512):

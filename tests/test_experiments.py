@@ -29,6 +29,8 @@ COURSE = [
     "theory-practice",
     "decision-boundary",
     "real-data",
+    "explained-variance",
+    "fashion-components",
 ]
 
 # --- lessons made for the tests ---------------------------------------------------------------

@@ -157,7 +157,7 @@ def singular_values(params: Params) -> Float[Array, " k"]:
 
 def truncate(params: Params, k: int) -> Params:
     """The first `k` components; what they leave becomes noise."""
-    d, known = params.mean.size, len(params.variance)
+    known, d = params.components.shape
     others = jnp.maximum(jnp.minimum(params.weight, d) - known, 0)
     left = params.noise * others + params.variance[k:].sum()
     noise = _noise(left, params.weight, k=k, d=d)
@@ -184,14 +184,14 @@ def from_axes(
 @partial(jax.jit, static_argnames="config")
 def jitted(x, weight, hyper, key, *, config):
     """`fit` without its checks and derivatives."""
-    weight = None if weight is None else jnp.asarray(weight, x.dtype)
+    weight = weight if weight is None else jnp.asarray(weight, x.dtype)
     hyper = jax.tree.map(lambda h: jnp.asarray(h, x.dtype), hyper)
     key = jax.random.key(0) if key is None else key
     k = min(x.shape) if config.n_components is None else config.n_components
     name = _solver(x.shape, k, config)
     found = _SOLVERS[name](x, weight, k, key, hyper, config)
     params = _params(found, config.whiten)
-    sound = (found.weight > 1) & jnp.isfinite(params.variance).all() & jnp.isfinite(params.total)
+    sound = jnp.isfinite(params.variance).all() & jnp.isfinite(params.total)  # NaN of no freedom
     ran = SOLVERS.index("covariance_eigh" if name == "auto" else name)
     return params, Info(
         n_iter=found.n_iter,
@@ -232,7 +232,7 @@ def _by_random_block(x, weight, k, key, hyper, config):
 class _Descent(NamedTuple):
     components: Float[Array, "k d"]
     slope: Float[Array, "k d"]
-    residual: Float[Array, ""]
+    residual: Float[Array, ""]  # the norm of the slope
     n_iter: Int[Array, ""]
 
 
@@ -242,26 +242,24 @@ def _by_gradient(x, weight, k, key, hyper, config):
     mean, amount = principal.mean_and_weight(x, weight)
     weight = ones_like_rows(x, weight)
     rows = present(weight, x) - present(weight, jnp.broadcast_to(mean, x.shape))
-    trace = _dot(weight, rows**2).sum()
-    spread = jnp.where(trace > 0, trace, 1)
+    spread = jnp.where((trace := _dot(weight, rows**2).sum()) > 0, trace, 1)
 
     def loss(components):
         left = rows - _dot(_dot(rows, components.T), components)
         return _dot(weight, left**2).sum() / (2 * spread)
 
     def at(components, n_iter):
-        components = jnp.linalg.qr(components.T)[0].T
-        slope = jax.grad(loss)(components)
+        slope = jax.grad(loss)(components := jnp.linalg.qr(components.T)[0].T)
         return _Descent(components, slope, jnp.sqrt((slope**2).sum()), n_iter)
-
-    def unfinished(state):
-        return (state.residual > hyper.tol) & (state.n_iter < config.max_iter)
 
     def step(state):
         return at(state.components - hyper.learning_rate * state.slope, state.n_iter + 1)
 
-    start = at(jax.random.normal(key, (k, x.shape[1]), x.dtype), jnp.asarray(0))
-    found = jax.lax.while_loop(unfinished, step, start)
+    def unfinished(state):
+        return (state.residual > hyper.tol) & (state.n_iter < config.max_iter)
+
+    random = jax.random.normal(key, (k, x.shape[1]), x.dtype)
+    found = jax.lax.while_loop(unfinished, step, at(random, jnp.asarray(0)))
     # The subspace is found; its principal axes are those of the scores.
     scores = _dot(rows, found.components.T)
     squares, turn = principal.descending(_dot(scores.T, scores * weight[:, None]))
@@ -282,10 +280,10 @@ _SOLVERS = {
 
 
 def _params(found, whiten):
-    k, d = found.vectors.shape
+    (k, d), vectors = found.vectors.shape, found.vectors
     freedom = jnp.where(found.weight > 1, found.weight - 1, jnp.nan)
-    largest = found.vectors[jnp.arange(k), jnp.abs(found.vectors).argmax(1)]
-    components = jnp.where(largest[:, None] < 0, -found.vectors, found.vectors)
+    largest = vectors[jnp.arange(k), jnp.abs(vectors).argmax(1)]
+    components = jnp.where(largest[:, None] < 0, -vectors, vectors)
     variance = found.squares / freedom
     rest = found.rest / freedom
     # Dividing by a variance that is rounding would blow noise up to a signal.
@@ -374,9 +372,9 @@ def _tangents(params, axes, singular, data, moved, *, config):
     freedom = known.weight - 1
     variance = (squares - params.variance * slope.weight) / freedom
     total = (slope.trace - params.total * slope.weight) / freedom
-    left = params.total - params.variance.sum(), total - variance.sum()
-    noise = partial(_noise, k=len(params.variance), d=params.mean.size)
-    noise = jax.jvp(noise, (left[0], known.weight), (left[1], slope.weight))[1]
+    left, dleft = params.total - params.variance.sum(), total - variance.sum()
+    noise = partial(_noise, k=len(variance), d=params.mean.size)
+    noise = jax.jvp(noise, (left, known.weight), (dleft, slope.weight))[1]
     whitened = params.scale == jnp.sqrt(params.variance)
     scale = jnp.where(whitened & config.whiten, variance / (2 * params.scale), 0)
     return Params(slope.mean, components, variance, scale, noise, total, slope.weight)
@@ -394,7 +392,7 @@ def _sums(params, x, weight):
     rows = finite(weight, x) - params.mean[None]
     amount = weight.sum()
     offset = _dot(weight, rows) / amount
-    rows = rows - offset[None]
+    rows -= offset[None]
     weighted = rows * weight[:, None]
     pushed = _dot(_dot(rows, params.components.T).T, weighted)
     return _Sums(params.mean + offset, pushed, (weighted * rows).sum(), amount)

@@ -149,7 +149,10 @@ def by_singular(
 ) -> Axes:
     """The first `k` of all singular pairs."""
     squares = singular**2
-    return _axes(mean, weight, vectors[:k], squares[:k], squares[k:].sum(), orthogonal=True)
+    axes = _axes(mean, weight, vectors[:k], squares[:k], squares[k:].sum(), orthogonal=True)
+    real = axes.squares > axes.floor
+    filled = jax.lax.cond(real.all(), lambda v, _: v, _completed, axes.vectors, real)
+    return axes._replace(vectors=filled)
 
 
 def descending(matrix: Float[Array, "d d"]) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
@@ -174,6 +177,15 @@ def orthogonal_axes(
     rows = least_squares.triangle(x, weight, mean)
     _, singular, vectors = jnp.linalg.svd(rows, full_matrices=False)
     return vectors, singular
+
+
+def _completed(vectors, real):
+    # Where the rows have no variance any direction is an axis: the same for the same span of the
+    # others, whatever rounding would have made of it.
+    fixed = jax.random.normal(jax.random.key(0), vectors.shape, vectors.dtype)
+    known = jnp.where(real[:, None], vectors, 0)
+    fixed = jnp.where(real[:, None], vectors, fixed - _dot(_dot(fixed, known.T), known))
+    return jnp.where(real[:, None], vectors, jnp.linalg.qr(fixed.T)[0].T)
 
 
 def _axes(mean, amount, vectors, squares, rest, *, orthogonal):
