@@ -31,7 +31,7 @@ from jaxfound.numerics.reduce import (
     row_sum,
 )
 
-__all__ = ["Moments", "Solution", "moments", "solve", "sum_of_squares", "triangle"]
+__all__ = ["Moments", "Solution", "moments", "scatter", "solve", "sum_of_squares", "triangle"]
 
 _LEAF = 128  # columns below which splitting a symmetric product no longer pays
 _MOST_LOST = 1e-4  # relative error of a Cholesky factor that refinement still mends quickly
@@ -159,6 +159,21 @@ def moments(
         cross - jnp.outer(x_sum, y_off),
         y_square - y_sum * y_off,
     )
+
+
+def scatter(
+    x: Float[Array, "n d"], weight: Float[Array, " n"] | None
+) -> tuple[Float[Array, " d"], Float[Array, ""], Float[Array, "d d"]]:
+    """Mean, sum of weights, and $\\sum_i w_i (x_i - \\bar x)(x_i - \\bar x)^\\top$, in one pass."""
+    shift = mean_of_sample(weight, x)
+
+    def statistic(w, x):
+        x = x - shift[None]
+        return w.sum(), _dot(w, x), _gram_pieces(x * w[:, None], x)
+
+    amount, x_sum, pieces = row_sum(statistic, weight, x)
+    offset = x_sum / amount
+    return shift + offset, amount, _assemble(pieces) - jnp.outer(x_sum, offset)
 
 
 def sum_of_squares(known: Moments, coef: Float[Array, "d k"]) -> Float[Array, ""]:

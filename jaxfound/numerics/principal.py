@@ -72,9 +72,9 @@ def by_covariance(
       key: where the search for a few starts.
       guards: extra vectors of that search, at least.
     """
-    known = least_squares.moments(x, x[:, :0], weight, centre=True)
-    vectors, squares, rest = _eigenpairs(known.gram, k, key, guards)
-    return _axes(known.x_mean, known.weight, vectors, squares, rest, orthogonal=False)
+    mean, amount, gram = least_squares.scatter(x, weight)
+    vectors, squares, rest = _eigenpairs(gram, k, key, guards)
+    return _axes(mean, amount, vectors, squares, rest, orthogonal=False)
 
 
 def by_triangle(x: Float[Array, "n d"], weight: Float[Array, " n"] | None, k: int) -> Axes:
@@ -199,9 +199,8 @@ def _axes(mean, amount, vectors, squares, rest, *, orthogonal):
 def _scatter(x, weight):
     """Mean, weight, trace, and the function that multiplies by the scatter."""
     if x.shape[1] <= min(_MOST_COLUMNS, 4 * x.shape[0]):
-        known = least_squares.moments(x, x[:, :0], weight, centre=True)
-        gram = known.gram
-        return known.x_mean, known.weight, jnp.trace(gram), lambda block: _dot(gram, block)
+        mean, amount, gram = least_squares.scatter(x, weight)
+        return mean, amount, jnp.trace(gram), lambda block: _dot(gram, block)
     mean, amount = mean_and_weight(x, weight)
 
     def spread(w, x):
