@@ -35,7 +35,7 @@ _SMALL_SHARE = 8  # a few: a part of the columns that is smaller than this
 _MOST_COLUMNS = 4096  # up to which a Gram matrix is formed
 _GUARDS = 4  # vectors beyond the wanted ones, at least: a part of them that is this small
 _NEAR = 256  # roundings within which an iteration has converged
-_MOST_PRODUCTS = 400  # with a Gram matrix, before all of its eigenpairs are cheaper
+_MOST_PRODUCTS = 120  # with a Gram matrix, before all of its eigenpairs are cheaper
 _NOISE = 8  # roundings of the largest eigenvalue below which another one is noise, at least
 _FAR_FROM_CONVERGED = 0.1  # residual of a fixed number of powers that deserves a warning
 _dot = partial(jnp.matmul, precision="highest")
