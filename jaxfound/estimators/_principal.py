@@ -36,7 +36,8 @@ class PrincipalComponents(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Jax
     def inverse_transform(self, X: Any) -> Any:
         """The points `[n d]` that have the scores `X` `[n k]`."""
         check_is_fitted(self)
-        X = X if isinstance(X, jax.Array) else check_array(X, dtype=FLOATS, input_name="X")
+        checks: dict[str, Any] = {"dtype": FLOATS, "input_name": "X"}
+        X = X if isinstance(X, jax.Array) else check_array(X, **checks)
         if X.shape[1] != len(self.components_):
             raise ValueError(
                 f"X has {X.shape[1]} columns, expected {len(self.components_)}: one for each "

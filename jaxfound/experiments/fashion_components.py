@@ -1,5 +1,7 @@
 """Principal components of real images: the spectrum, the components, and what they rebuild."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
@@ -35,18 +37,14 @@ def run(quick: bool) -> Result:
     timed = _numbers(timed)
     rebuilt = {k: (_rebuilt(ours, new, k), _rebuilt(theirs, new, k)) for k in KEPT}
     errors = [
-        Check(f"error with {k} components", *(_error(r, new) for r in pair), "scikit-learn", 1e-9)
-        for k, pair in rebuilt.items()
+        Check(f"error with {k} components", _error(a, new), _error(b, new), "scikit-learn", 1e-9)
+        for k, (a, b) in rebuilt.items()
     ]
+    shares = (model.explained_variance_ratio_ for model in (ours, theirs))
     return Result(
         checks=(
             Check("variance kept", _kept(ours), _kept(theirs), "scikit-learn", 1e-9),
-            Check(
-                "share of each component",
-                *(model.explained_variance_ratio_ for model in (ours, theirs)),
-                "scikit-learn",
-                1e-9,
-            ),
+            Check("share of each component", next(shares), next(shares), "scikit-learn", 1e-9),
             Check("components", ours.components_, theirs.components_, "scikit-learn", 1e-6),
             *errors,
         ),
@@ -134,7 +132,7 @@ def _draw_rebuilt(data, rebuilt):
 
 def _grid(rows, columns, width=5.6):
     figure = Figure(figsize=(width, width * rows / columns + 0.4), dpi=160, layout="constrained")
-    panels = figure.subplots(rows, columns)
+    panels: Any = figure.subplots(rows, columns)
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)

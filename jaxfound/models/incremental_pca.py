@@ -60,6 +60,7 @@ def axes(state: State, k: int, *, whiten: bool = False) -> pca.Params:
     return pca.from_axes(state.mean, state.weight, vectors, singular, k, whiten=whiten)
 
 
+@jax.jit
 def variance(state: State) -> Float[Array, " d"]:
     """Of every column, divided by the weight."""
     return (state.triangle**2).sum(0) / state.weight

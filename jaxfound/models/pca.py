@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jaxfound._types import Array, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import eigen, principal
@@ -313,7 +314,7 @@ def _(config, primals, tangents):
     x, weight, hyper, key = primals
     params, info = _fit(config, x, weight, hyper, key)
     axes, singular, ties = _spectrum(*_once((x, weight, params)))
-    if not isinstance(ties, jax.core.Tracer) and ties.any():
+    if not isinstance(ties, Tracer) and ties.any():
         _refuse(params, ties)
     moved = tuple(map(partial(_tangent_like, x), primals[:2], tangents[:2]))
     slopes = _tangents(params, axes, singular, (x, weight), moved, config=config)

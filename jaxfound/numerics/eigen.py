@@ -50,9 +50,11 @@ def pair_tangents(
     outside = outside / jnp.where(singular[:k] > 0, singular[:k] ** 2, 1)[:, None]
     moved = within + outside if r < axes.shape[1] else within
     moved = moved - vectors * (moved * vectors).sum(1, keepdims=True)
+    # A factor, not a choice: the transpose of a choice would turn the NaN into zero.
     lost = tied(singular, k, complete=r == axes.shape[1])
+    known = jnp.where(lost, jnp.nan, jnp.ones(k, singular.dtype))
     value = (pushed * vectors).sum(1)
-    return jnp.where(lost, jnp.nan, value), jnp.where(lost[:, None], jnp.nan, moved)
+    return value * known, moved * known[:, None]
 
 
 def tied(singular: Float[Array, " r"], k: int, *, complete: bool) -> Bool[Array, " k"]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
-from jaxfound._types import Array, Float, Int
+from jaxfound._types import Array, Float, Int, Shaped
 
 __all__ = ["log_evidence", "most_likely_dimension"]
 
@@ -16,14 +16,14 @@ _TINY = 1e-15  # of the largest variance: smaller ones are rounding, also in flo
 
 
 def most_likely_dimension(
-    variance: Float[Array, " d"], n: Float[Array, ""] | int
+    variance: Float[Array, " d"], n: Shaped[Array, ""] | int
 ) -> Int[Array, ""]:
     """The number of dimensions, from 1 to d - 1, of the largest evidence (1 if d is 1)."""
     return 1 + jnp.argmax(log_evidence(variance, n))
 
 
 @jax.jit
-def log_evidence(variance: Float[Array, " d"], n: Float[Array, ""] | int) -> Float[Array, " m"]:
+def log_evidence(variance: Float[Array, " d"], n: Shaped[Array, ""] | int) -> Float[Array, " m"]:
     """The log evidence of 1, ..., d - 1 dimensions, up to a constant.
 
     Args:
