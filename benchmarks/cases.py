@@ -95,7 +95,9 @@ def _correlated(rng, n, d, k):
 
 def _variances(X, k):
     X = X - X.mean(0)
-    return np.linalg.eigvalsh(X.T @ X / np.asarray(len(X) - 1, X.dtype))[::-1][:k]
+    values, vectors = np.linalg.eigh(X.T @ X / np.asarray(len(X) - 1, X.dtype))
+    _ = vectors[:, ::-1][:, :k].T  # the components, which a rival must find too
+    return values[::-1][:k]
 
 
 def _pca(n, d, k, name="", tolerance=1e-4):
