@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "IncrementalPCA": "jaxfound.estimators.decomposition",
+    "PCA": "jaxfound.estimators.decomposition",
     "GradientDescentRegressor": "jaxfound.estimators.linear",
     "LinearRegression": "jaxfound.estimators.linear",
     "LinearSVC": "jaxfound.estimators.linear_svm",
@@ -26,18 +28,21 @@ _HOME = {
     "StandardScaler": "jaxfound.estimators.scaling",
     "config_context": "jaxfound._config",
 }
-_ROOMS = ("estimators", "experiments", "metrics", "models", "numerics", "parallel")
+_ROOMS = ("data", "estimators", "experiments", "metrics", "models", "numerics", "parallel")
 
 __all__ = [
+    "PCA",
     "SVC",
     "SVR",
     "GradientDescentRegressor",
+    "IncrementalPCA",
     "LinearRegression",
     "LinearSVC",
     "LogisticRegression",
     "Ridge",
     "StandardScaler",
     "config_context",
+    "data",
     "estimators",
     "experiments",
     "metrics",
@@ -47,8 +52,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from jaxfound import estimators, experiments, metrics, models, numerics, parallel
+    from jaxfound import data, estimators, experiments, metrics, models, numerics, parallel
     from jaxfound._config import config_context
+    from jaxfound.estimators.decomposition import PCA, IncrementalPCA
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
     from jaxfound.estimators.linear_svm import LinearSVC
     from jaxfound.estimators.logistic import LogisticRegression

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxfound.models import linear, linear_svm, logistic, ridge, scaling, svm
+from jaxfound.models import linear, linear_svm, logistic, pca, ridge, scaling, svm
 
 N = 40
 TOL = {"float32": 1e-6, "float64": 1e-12}  # asked of the iterative solvers
@@ -64,6 +64,7 @@ class Case:
     # The hyper for which weights `factor` times as large give the same params.
     rescaled: Callable[[Any, float], Any] = lambda hyper, factor: hyper
     classification: bool = False
+    supervised: bool = True  # whether `y` has a meaning
     smooth: bool = True  # derivatives exist: not where the Hessian is singular
     twin: bool = False  # of another row: left out where a law compiles a program of its own
     minimum: bool = True  # ends at a minimum of `objective`: not `gd`, which may stop before
@@ -136,6 +137,36 @@ _machine = SimpleNamespace(
     objective=svm.objective,
     jitted=svm.fit,
     comparable=lambda params: [svm.decision(params, jnp.asarray(_PROBES, params.x.dtype))],
+)
+
+
+def _fit_pca(x, y, weight, hyper, key, *, config):
+    del y
+    return pca.fit(x, weight, hyper or pca.Hyper(), key, config=config)
+
+
+def _pca_objective(params, x, y, weight, hyper, *, config):
+    del y
+    return pca.objective(params, x, weight, hyper, config=config)
+
+
+def _pca_comparable(params):
+    # Variances over n, which do not depend on the size of the weights.
+    share = (params.weight - 1) / params.weight
+    return (params.mean, params.components, params.variance * share, params.total * share)
+
+
+_pca = partial(
+    Case,
+    module=SimpleNamespace(
+        fit=_fit_pca,
+        predict=pca.transform,
+        objective=_pca_objective,
+        jitted=pca.jitted,
+        comparable=_pca_comparable,
+    ),
+    hyper=pca.Hyper(),
+    supervised=False,
 )
 
 _linear = partial(Case, module=linear, hyper=linear.Hyper(learning_rate=0.1))
@@ -262,4 +293,9 @@ CASES = (
         tolerance=(1e-3, 1e-7),
     ),
     Case("scaling", module=_scaler),
+    *(_pca(f"pca-{s}", config=pca.Config(2, s)) for s in ("auto", "covariance_eigh", "full")),
+    _pca("pca-randomized", config=pca.Config(2, "randomized", n_oversamples=1)),
+    _pca("pca-gradient", config=pca.Config(2, "gradient"), tolerance=(2e-3, 1e-7)),
+    _pca("pca-all", config=pca.Config(whiten=False)),
+    _pca("pca-wide", config=pca.Config(3), data=partial(regression, d=60)),
 )

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_info
 
 import jaxfound as jf
 from jaxfound.estimators._base import bucket
-from jaxfound.models import linear, linear_svm, logistic, svm
+from jaxfound.models import linear, linear_svm, logistic, pca, svm
 
 ESTIMATORS = (
     jf.LinearRegression(),
@@ -33,6 +33,8 @@ ESTIMATORS = (
     jf.SVC(),
     jf.SVR(),
     jf.StandardScaler(),
+    jf.PCA(),
+    jf.IncrementalPCA(),
 )
 SUPERVISED = ESTIMATORS[:5]
 each = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
@@ -81,7 +83,7 @@ def test_jax_in_jax_out_on_its_device(estimator, data):
 
 @each
 def test_a_changed_number_of_rows_compiles_once(estimator, data):
-    fits = (linear.fit, linear_svm.fit, logistic.fit, svm.fit)
+    fits = (linear.fit, linear_svm.fit, logistic.fit, pca.jitted, svm.fit)
     clone(estimator).fit(data[0][:500], data[1][:500])
     before = [fit._cache_size() for fit in fits]
     for n in (481, 490, 512):

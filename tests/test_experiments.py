@@ -31,6 +31,8 @@ COURSE = [
     "real-data",
     "rings",
     "svm-learning-curve",
+    "explained-variance",
+    "fashion-components",
 ]
 
 # --- lessons made for the tests ---------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The scikit-learn face: validate, cast, `models.fit`, attributes with a trailing underscore."""
 
+from jaxfound.estimators.decomposition import PCA, IncrementalPCA
 from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
 from jaxfound.estimators.linear_svm import LinearSVC
 from jaxfound.estimators.logistic import LogisticRegression
@@ -7,9 +8,11 @@ from jaxfound.estimators.scaling import StandardScaler
 from jaxfound.estimators.svm import SVC, SVR
 
 __all__ = [
+    "PCA",
     "SVC",
     "SVR",
     "GradientDescentRegressor",
+    "IncrementalPCA",
     "LinearRegression",
     "LinearSVC",
     "LogisticRegression",

@@ -32,7 +32,7 @@ from jaxfound.numerics.reduce import (
     row_sum,
 )
 
-__all__ = ["Moments", "Solution", "moments", "solve", "sum_of_squares"]
+__all__ = ["Moments", "Solution", "moments", "scatter", "solve", "sum_of_squares", "triangle"]
 
 _LEAF = 128  # columns below which splitting a symmetric product no longer pays
 _MOST_LOST = 1e-4  # relative error of a Cholesky factor that refinement still mends quickly
@@ -162,10 +162,52 @@ def moments(
     )
 
 
+def scatter(
+    x: Float[Array, "n d"], weight: Float[Array, " n"] | None
+) -> tuple[Float[Array, " d"], Float[Array, ""], Float[Array, "d d"]]:
+    """Mean, sum of weights, and $\\sum_i w_i (x_i - \\bar x)(x_i - \\bar x)^\\top$, in one pass."""
+    shift = mean_of_sample(weight, x)
+
+    def statistic(w, x):
+        x = x - shift[None]
+        return w.sum(), _dot(w, x), _gram_pieces(x * w[:, None], x)
+
+    amount, x_sum, pieces = row_sum(statistic, weight, x)
+    offset = x_sum / amount
+    return shift + offset, amount, _assemble(pieces) - jnp.outer(x_sum, offset)
+
+
 def sum_of_squares(known: Moments, coef: Float[Array, "d k"]) -> Float[Array, ""]:
     """The weighted residual sum of squares of `coef` with its best intercept, from the moments."""
     explained = coef * (2 * known.cross - _dot(known.gram, coef))
     return jnp.maximum(known.y_square.sum() - explained.sum(), 0)
+
+
+def triangle(
+    x: Float[Array, "n d"],
+    weight: Float[Array, " n"] | None,
+    mean: Float[Array, " d"],
+    above: Float[Array, "r d"] | None = None,
+) -> Float[Array, "s d"]:
+    """The R factor of the weighted centred rows below `above`: R <- qr([R; block]) by blocks.
+
+    On a mesh every device has its share of `above`, and the triangles of all are rows of a last
+    one (TSQR).
+    """
+    n, d = x.shape
+    size = max(1024, 4 * d)
+
+    def step(factor, w, x):
+        rows = (x - mean[None]) * jnp.sqrt(w)[:, None]
+        return jnp.linalg.qr(jnp.concatenate([factor, rows]), mode="r")
+
+    # A single block needs no factor of fixed size to start from.
+    start = jnp.zeros((0 if n <= size * shards() else d, d), x.dtype) if above is None else above
+    share = start / jnp.sqrt(jnp.asarray(shards(), x.dtype))
+    triangles = per_shard(partial(row_fold, step, share, size=size), weight, x)
+    if len(triangles) == 1:
+        return triangles[0]
+    return jnp.linalg.qr(triangles.reshape(-1, d), mode="r")
 
 
 def _gram_pieces(xw, x):
@@ -212,12 +254,14 @@ def _seminormal(cholesky):
 
 
 def _orthogonal(problem):
-    triangle = _triangle(problem)
+    x, _, weight, ridge, known = problem
+    ridge_rows = jnp.diag(jnp.broadcast_to(jnp.sqrt(ridge), x.shape[1:]))
+    factor = triangle(x, weight, known.x_mean, ridge_rows)
     # Scaled columns tell bad units from a true rank deficiency, where the norm to minimise is
     # that of the coefficients as they are.
-    scale = _safe(jnp.linalg.norm(triangle, axis=0))
-    scaled = _pseudo_inverse_root(triangle, scale, jnp.zeros_like(scale[0]))
-    unscaled = _pseudo_inverse_root(triangle, jnp.ones_like(scale), jnp.zeros_like(scale[0]))
+    scale = _safe(jnp.linalg.norm(factor, axis=0))
+    scaled = _pseudo_inverse_root(factor, scale, jnp.zeros_like(scale[0]))
+    unscaled = _pseudo_inverse_root(factor, jnp.ones_like(scale), jnp.zeros_like(scale[0]))
     return jax.tree.map(partial(jnp.where, scaled.rank == scale.size), scaled, unscaled)
 
 
@@ -235,25 +279,6 @@ def _pseudo_inverse_root(rows, scale, ridge):
     root = vectors.T * jnp.where(kept, 1 / size, 0)[None] / scale[:, None]
     condition = size.max() / jnp.where(kept, size, jnp.inf).min()
     return _Factor(root, condition, kept.sum(), jnp.asarray(True))
-
-
-def _triangle(problem):
-    # The R factor of the weighted centred rows and the ridge rows, block by block:
-    # R <- qr([R; block]). On a mesh every device has its share of the ridge, and the triangles of
-    # all are rows of a last one.
-    x, _, weight, ridge, known = problem
-    d = x.shape[1]
-
-    def step(triangle, w, x):
-        rows = (x - known.x_mean[None]) * jnp.sqrt(w)[:, None]
-        return jnp.linalg.qr(jnp.concatenate([triangle, rows]), mode="r")
-
-    start = jnp.diag(jnp.broadcast_to(jnp.sqrt(ridge / shards()), (d,)))
-    fold = partial(row_fold, step, start, size=max(1024, 4 * d))
-    triangles = per_shard(fold, weight, x)
-    if len(triangles) == 1:
-        return triangles[0]
-    return jnp.linalg.qr(triangles.reshape(-1, d), mode="r")
 
 
 def _refined(problem, factor, *, fit_intercept):
