@@ -67,6 +67,7 @@ class Case:
     supervised: bool = True  # whether `y` has a meaning
     smooth: bool = True  # derivatives exist: not where the Hessian is singular
     twin: bool = False  # of another row: left out where a law compiles a program of its own
+    over_mesh: bool = True  # rows on several devices stay there: not in a dual, where all meet
     minimum: bool = True  # ends at a minimum of `objective`: not `gd`, which may stop before
     tolerance: tuple[float, float] = (2e-4, 1e-8)  # relative, in float32 and float64
 
@@ -196,6 +197,7 @@ _svc = partial(
     rescaled=_scale_c,
     classification=True,
     minimum=False,  # the hinge has a kink there
+    over_mesh=False,
     tolerance=(1e-3, 1e-7),
 )
 _margin = partial(
@@ -289,6 +291,7 @@ CASES = (
         "linear-svm-hinge",
         config=linear_svm.Config("hinge", fit_intercept=False, max_iter=20_000),
         smooth=False,
+        over_mesh=False,
         minimum=False,
         tolerance=(1e-3, 1e-7),
     ),

@@ -49,3 +49,10 @@ def x64():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs():
+    """Every program maps memory, and a process has a limit of maps: let those of a file go."""
+    yield
+    jax.clear_caches()
