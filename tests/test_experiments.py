@@ -29,10 +29,10 @@ COURSE = [
     "theory-practice",
     "decision-boundary",
     "real-data",
-    "rings",
-    "svm-learning-curve",
     "explained-variance",
     "fashion-components",
+    "rings",
+    "svm-learning-curve",
 ]
 
 # --- lessons made for the tests ---------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_an_unknown_lesson_ends_with_2_and_the_near_ones(capsys):
     [
         (["--only", "slope"], ["slope-intercept"]),
         (["--only", "calculus"], ["quadratic", "sigmoid"]),
-        (["--only", "slope, real"], ["slope-intercept", "real-data"]),
+        (["--only", "slope, real"], ["slope-intercept", "real-data", "fashion-components"]),
         (["sigmoid", "real-data", "--only", "calculus"], ["sigmoid"]),
         (["sigmoid", "sigmoid"], ["sigmoid"]),
         ([], COURSE),

@@ -24,7 +24,7 @@ NAMES = ("inside", "outside")
 @lesson(
     name="rings",
     title="A support vector machine finds a circle",
-    order=90,
+    order=110,
     tags=("classification", "kernels"),
 )
 def run(quick: bool) -> Result:

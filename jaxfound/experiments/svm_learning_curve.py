@@ -31,7 +31,7 @@ class Masks(NamedTuple):
 @lesson(
     name="svm-learning-curve",
     title="A learning curve is one program",
-    order=100,
+    order=120,
     tags=("classification", "kernels", "model-selection"),
 )
 def run(quick: bool) -> Result:
