@@ -6,6 +6,7 @@ a local `jax.enable_x64` scope; the global flag is never touched.
 
 import contextlib
 import functools
+import importlib
 import math
 import os
 import threading
@@ -187,7 +188,7 @@ class _SingleThreadedLapack:
 
 @functools.cache
 def _blas():
-
+    importlib.import_module("scipy.linalg.blas")  # what JAX calls must be loaded to be found
     return ThreadpoolController()
 
 
