@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from jaxfound._checks import check_choice, check_flag, check_number, check_whole
 from jaxfound.estimators._base import JaxEstimator, warn_unconverged
+from jaxfound.estimators._labels import classes_of, encoded
 from jaxfound.models import linear_svm
 
 __all__ = ["LinearSVC"]
@@ -142,30 +141,21 @@ class LinearSVC(ClassifierMixin, JaxEstimator):
     def _encoded(self, X, y, sample_weight):
         """The table with class indices, class weights, and the column of the intercept."""
         table = self._table(X, y, sample_weight)
-        labels = np.asarray(table.y)
-        check_classification_targets(labels)
-        weight = np.ones(len(labels), table.dtype) if table.weight is None else table.weight
-        self.classes_ = np.unique(labels[weight > 0])
+        self.classes_ = classes_of(table)
         if len(self.classes_) < 2:
             raise ValueError(
                 "y has one class where two are needed. This solver needs samples of at least 2 "
                 "classes in the data, but the data contains only one class: "
                 f"{self.classes_[:1]}."
             )
-        index = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
-        known = np.where(weight > 0, labels, self.classes_[0])
-        shares = compute_class_weight(
-            self.class_weight, classes=self.classes_, y=known, sample_weight=weight
-        )
-        weight = weight * shares[index].astype(weight.dtype)
-        table = table._replace(y=index.astype(np.int32), weight=weight)
+        table, _ = encoded(table, self.classes_, self.class_weight)
         if not self.fit_intercept:
             return table
         self._column = check_number("intercept_scaling", self.intercept_scaling, above=0)
         if isinstance(table.x, jax.Array):
             sides = ((0, 0), (0, 1))
             return table._replace(x=jnp.pad(table.x, sides, constant_values=self._column))
-        ones = np.full((len(labels), 1), self._column, table.x.dtype)
+        ones = np.full((table.x.shape[0], 1), self._column, table.x.dtype)
         return table._replace(x=np.hstack([table.x, ones]))
 
     def _set_params_found(self, params):

@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from jaxfound._checks import check_choice, check_flag, check_number, check_whole
 from jaxfound.estimators._base import JaxEstimator, warn_unconverged
+from jaxfound.estimators._labels import classes_of, encoded
 from jaxfound.models import logistic
 
 __all__ = ["LogisticRegression"]
@@ -181,23 +180,13 @@ class LogisticRegression(ClassifierMixin, JaxEstimator):
     def _encoded(self, X, y, sample_weight):
         """The table with class indices and class weights, and the intercept column if any."""
         table = self._table(X, y, sample_weight)
-        labels = np.asarray(table.y)
-        check_classification_targets(labels)
-        weight = np.ones(len(labels), table.dtype) if table.weight is None else table.weight
-        self.classes_ = np.unique(labels if table.weight is None else labels[weight > 0])
+        self.classes_ = classes_of(table)
         self._check_classes(table)
-        index = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
-        if self.class_weight is not None:
-            present = np.where(weight > 0, labels, self.classes_[0])
-            shares = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=present, sample_weight=weight
-            )
-            table = table._replace(weight=weight * shares[index].astype(weight.dtype))
-        table = table._replace(y=index.astype(np.int32))
+        table, _ = encoded(table, self.classes_, self.class_weight)
         if self.solver != "liblinear" or not self.fit_intercept:
             return table, None
         column = check_number("intercept_scaling", self.intercept_scaling, above=0)
-        ones = np.full((len(labels), 1), column, table.x.dtype)
+        ones = np.full((table.x.shape[0], 1), column, table.x.dtype)
         return table._replace(x=np.hstack([np.asarray(table.x), ones])), column
 
     def _check_classes(self, table):

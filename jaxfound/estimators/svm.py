@@ -7,14 +7,14 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import compute_class_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _ovr_decision_function, check_classification_targets
+from sklearn.utils.multiclass import _ovr_decision_function
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from jaxfound._checks import check_choice, check_flag
 from jaxfound.estimators._base import Table, bucket
 from jaxfound.estimators._kernel_machine import KernelMachine
+from jaxfound.estimators._labels import classes_of, encoded
 from jaxfound.models import svm
 
 __all__ = ["SVC", "SVR"]
@@ -180,20 +180,12 @@ class SVC(ClassifierMixin, KernelMachine):
         table = self._rows(X, y, sample_weight)
         labels = np.asarray(table.y)
         labels = labels if labels.ndim == 1 else column_or_1d(labels, warn=True)
-        check_classification_targets(labels)
+        table = table._replace(y=labels)
         weight = np.ones(len(labels), table.dtype) if table.weight is None else table.weight
         _check_classes(labels, weight)
-        self.classes_ = np.unique(labels[weight > 0])
-        index = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
-        self.class_weight_ = np.ones(len(self.classes_))
-        if self.class_weight is not None:
-            known = np.where(weight > 0, labels, self.classes_[0])
-            self.class_weight_ = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=known, sample_weight=weight
-            )
-            weight = weight * self.class_weight_[index].astype(weight.dtype)
-            table = table._replace(weight=weight)
-        return table._replace(y=index.astype(np.int32))
+        self.classes_ = classes_of(table)
+        table, self.class_weight_ = encoded(table, self.classes_, self.class_weight)
+        return table
 
     def _set_machine(self, found, table):
         k, beta = len(self.classes_), found.beta
