@@ -4,15 +4,9 @@ NumPy in gives NumPy out, JAX in gives JAX out on its device. float64 is compute
 a local `jax.enable_x64` scope; the global flag is never touched.
 """
 
-import contextlib
-import functools
-import importlib
 import math
-import os
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,16 +16,16 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import _check_sample_weight, validate_data
-from threadpoolctl import ThreadpoolController
 
 from jaxfound._config import settings
+from jaxfound.estimators._chunks import laid_out, map_rows, usable
+from jaxfound.estimators._scope import compute_scope
 
 __all__ = [
     "FLOATS",
     "JaxEstimator",
     "Table",
     "bucket",
-    "compute_scope",
     "give_back",
     "placed",
     "warn_unconverged",
@@ -40,8 +34,6 @@ __all__ = [
 FLOATS = (np.float64, np.float32)
 _PADDED_SIZE = 2**22  # elements up to which a design is padded; larger ones compile for their n
 _NO_TARGET = "no target"  # not None, which is what forgetting `y` looks like
-_ALIGNMENT = 64  # bytes; XLA takes such host memory as it is, without a copy
-_CHUNK_BYTES = 2**21  # of rows that one thread checks or copies at a time
 
 
 class Table(NamedTuple):
@@ -72,8 +64,7 @@ class JaxEstimator(BaseEstimator):
             y = None if y is _NO_TARGET else _as_target(y, X.shape[0])
         else:
             X, y = self._validated_numpy(X, y, checks)
-        dtype = np.dtype(settings().dtype or X.dtype)
-        dtype = np.dtype(np.float32) if _is_half(dtype) else dtype
+        dtype = _computed_in(X.dtype)
         if checks.get("y_numeric"):
             y = y.astype(dtype)
         return Table(X, y, _weights(sample_weight, X, dtype), dtype)
@@ -85,14 +76,12 @@ class JaxEstimator(BaseEstimator):
 
     def _validated_numpy(self, X, y, checks):
         # scikit-learn's rules; whether X is finite is asked here, by all cores.
-        finite = checks.get("ensure_all_finite", True)
-        checks = checks | {"ensure_all_finite": False}
-        data: Any = validate_data(self, X, *([] if y is _NO_TARGET else [y]), **checks)
+        options = checks | {"ensure_all_finite": False}
+        data: Any = validate_data(self, X, *([] if y is _NO_TARGET else [y]), **options)
         X, y = (data, None) if y is _NO_TARGET else data
-        rows, is_finite = _laid_out(X, settings().dtype or X.dtype, len(X))
-        if finite and not is_finite:
-            name, nan = type(self).__name__, finite == "allow-nan"
-            assert_all_finite(rows, allow_nan=nan, estimator_name=name, input_name="X")
+        rows, finite = laid_out(X, settings().dtype or X.dtype, len(X))
+        if not finite:
+            self._refuse_infinite(rows, checks)
         return (X if _is_half(X.dtype) else rows), y
 
     def _validated_jax(self, X, reset, finite):
@@ -116,11 +105,27 @@ class JaxEstimator(BaseEstimator):
         return X
 
     def _apply(self, function: Callable[..., Any], params: Any, X: Any, **checks: Any) -> Any:
-        """`function(params, x)` over the rows of X, in X's kind of array."""
-        table = self._table(X, reset=False, **checks)
-        with compute_scope(table.dtype):
-            out = function(_cast(params, table.dtype), placed(table)[0])[: table.x.shape[0]]
-            return give_back(out.astype(table.x.dtype) if _is_half(table.x.dtype) else out, X)
+        """`function(params, x)`, which maps row by row, in X's kind of array."""
+        checks = {"dtype": FLOATS, "reset": False, **checks}
+        if isinstance(X, jax.Array):
+            table = self._table(X, **checks)
+            with compute_scope(table.dtype):
+                out = function(_cast(params, table.dtype), placed(table)[0])[: table.x.shape[0]]
+                return out.astype(table.x.dtype) if _is_half(table.x.dtype) else out
+        rows: Any = validate_data(self, X, **checks | {"ensure_all_finite": False})
+        dtype = _computed_in(rows.dtype)
+        with compute_scope(dtype):
+            known = _cast(params, dtype)
+            out, finite = map_rows(function, known, rows, dtype, bucket(*rows.shape))
+        if not finite:
+            self._refuse_infinite(rows, checks)
+        return out.astype(rows.dtype) if _is_half(rows.dtype) else out
+
+    def _refuse_infinite(self, rows, checks):
+        allowed = checks.get("ensure_all_finite", True)
+        if allowed:
+            nan, name = allowed == "allow-nan", type(self).__name__
+            assert_all_finite(rows, allow_nan=nan, estimator_name=name, input_name="X")
 
 
 def placed(table: Table) -> tuple[Any, Any, Any]:
@@ -138,8 +143,8 @@ def _place(rows, dtype, size):
     if isinstance(rows, jax.Array):
         padding = [(0, size - rows.shape[0])] + [(0, 0)] * (rows.ndim - 1)
         return jnp.pad(rows.astype(dtype), padding) if size > rows.shape[0] else rows.astype(dtype)
-    if not _usable(rows, dtype, size):
-        rows, _ = _laid_out(rows, dtype, size)
+    if not usable(rows, dtype, size):
+        rows, _ = laid_out(rows, dtype, size)
     return jax.device_put(rows, settings().device)
 
 
@@ -149,50 +154,6 @@ def bucket(n: int, d: int = 1) -> int:
         return n
     step = max(16, 2 ** (max(n - 1, 1).bit_length() - 3))
     return -(-n // step) * step
-
-
-@contextlib.contextmanager
-def compute_scope(dtype: np.dtype) -> Iterator[None]:
-    """Inside, `dtype` and the device of `config_context` are what JAX computes with."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_SINGLE_THREADED_LAPACK)
-        stack.enter_context(jax.enable_x64(dtype == np.float64))
-        if settings().device is not None:
-            stack.enter_context(jax.default_device(settings().device))
-        yield
-
-
-class _SingleThreadedLapack:
-    """Inside, by any number of threads of ours, LAPACK runs on one thread.
-
-    Its own threads spin for a while after a factorisation, and XLA's next loop would wait for
-    their core: a fit of 20k x 500 takes twice as long.
-    """
-
-    def __init__(self):
-        self._lock, self._inside = threading.Lock(), 0
-        self._limit: Any = None
-
-    def __enter__(self):
-        with self._lock:
-            if self._inside == 0:
-                self._limit = _blas().limit(limits=1, user_api="blas")
-            self._inside += 1
-
-    def __exit__(self, *_):
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._limit.restore_original_limits()
-
-
-@functools.cache
-def _blas():
-    importlib.import_module("scipy.linalg.blas")  # what JAX calls must be loaded to be found
-    return ThreadpoolController()
-
-
-_SINGLE_THREADED_LAPACK = _SingleThreadedLapack()
 
 
 def give_back(tree: Any, like: Any) -> Any:
@@ -221,6 +182,11 @@ def _weights(sample_weight, X, dtype):
     return weight
 
 
+def _computed_in(dtype):
+    dtype = np.dtype(settings().dtype or dtype)
+    return np.dtype(np.float32) if _is_half(dtype) else dtype
+
+
 def _is_half(dtype):
     return dtype.itemsize < 4
 
@@ -239,45 +205,3 @@ def _as_target(y, n):
 
 def _cast(params, dtype):
     return jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
-
-
-def _laid_out(rows, dtype, size):
-    """The rows as XLA takes them without a copy, zeros behind them, and whether they are finite.
-
-    One pass over chunks that fit a cache, by all cores: NumPy lets go of the interpreter.
-    """
-    step = max(1, _CHUNK_BYTES // max(1, rows.nbytes // max(1, len(rows))))
-
-    if _usable(rows, dtype, size):
-        out = rows
-    else:
-        out = _aligned((size, *rows.shape[1:]), dtype)
-        out[len(rows) :] = 0
-
-    def one(start):
-        part = slice(start, min(start + step, len(rows)))
-        if out is not rows:
-            out[part] = rows[part]
-        with np.errstate(over="ignore", invalid="ignore"):  # a sum that overflows is looked at
-            return math.isfinite(out[part].sum())
-
-    starts = range(0, len(rows), step)
-    return out, all(list(_threads().map(one, starts) if len(starts) > 1 else map(one, starts)))
-
-
-@functools.cache
-def _threads():
-    return ThreadPoolExecutor(os.cpu_count())
-
-
-def _usable(rows, dtype, size):
-    ready = rows.dtype == dtype and rows.shape[0] == size and rows.flags.c_contiguous
-    return ready and rows.ctypes.data % _ALIGNMENT == 0
-
-
-def _aligned(shape, dtype):
-    # NumPy aligns to 16 bytes; XLA would copy such memory slowly, on one thread.
-    count = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(count + _ALIGNMENT, np.uint8)
-    offset = -raw.ctypes.data % _ALIGNMENT
-    return raw[offset : offset + count].view(dtype).reshape(shape)

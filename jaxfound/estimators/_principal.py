@@ -10,7 +10,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from jaxfound.estimators._base import FLOATS, JaxEstimator, Table, compute_scope, give_back, placed
+from jaxfound.estimators._base import FLOATS, JaxEstimator, Table, give_back, placed
+from jaxfound.estimators._scope import compute_scope
 from jaxfound.models import pca, probabilistic_pca
 
 __all__ = ["PrincipalComponents"]

@@ -9,8 +9,9 @@ import numpy as np
 from sklearn.utils import check_random_state, gen_batches
 
 from jaxfound._checks import check_choice, check_flag, check_number, check_whole
-from jaxfound.estimators._base import Table, compute_scope, give_back, placed, warn_unconverged
+from jaxfound.estimators._base import Table, give_back, placed, warn_unconverged
 from jaxfound.estimators._principal import PrincipalComponents
+from jaxfound.estimators._scope import compute_scope
 from jaxfound.models import incremental_pca, pca
 from jaxfound.numerics.evidence import most_likely_dimension
 

@@ -9,7 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from jaxfound._checks import check_flag
 from jaxfound._config import settings
-from jaxfound.estimators._base import FLOATS, JaxEstimator, compute_scope, placed
+from jaxfound.estimators._base import FLOATS, JaxEstimator, placed
+from jaxfound.estimators._scope import compute_scope
 from jaxfound.models import scaling
 
 __all__ = ["StandardScaler"]
