@@ -4,19 +4,15 @@ A chunk stays in the caches of the core that works on it, so that rows are read 
 and need no second copy. NumPy and JAX let go of the interpreter while they work.
 """
 
-import contextvars
-import functools
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxfound._config import settings
-from jaxfound.estimators._scope import compute_scope
+from jaxfound._threads import cores, on_cores
 
 __all__ = ["laid_out", "map_rows", "usable"]
 
@@ -34,7 +30,7 @@ def map_rows(
     Args:
       function: jitted; gets chunks of one size, whatever the number of rows.
       rows: `[n d]`.
-      dtype: to compute in.
+      dtype: to compute in, inside a `compute_scope`.
       size: rows in a chunk at most, for data that is small.
     """
     size = min(size, _rows_within(_SENT if _on_accelerator() else _COMPUTED, rows))
@@ -44,13 +40,12 @@ def map_rows(
 
     def lane(starts):
         buffer, finite = aligned(chunk.shape, dtype), True
-        with compute_scope(dtype):
-            for start in starts:
-                part = rows[start : start + size]
-                buffer[: len(part)], buffer[len(part) :] = part, 0
-                finite &= _is_finite(buffer)
-                found = function(params, jax.device_put(buffer, settings().device))
-                out[start : start + size] = np.asarray(found)[: len(part)]
+        for start in starts:
+            part = rows[start : start + size]
+            buffer[: len(part)], buffer[len(part) :] = part, 0
+            finite &= _is_finite(buffer)
+            found = function(params, jax.device_put(buffer, settings().device))
+            out[start : start + size] = np.asarray(found)[: len(part)]
         return finite
 
     return out, all(_in_lanes(lane, range(0, len(rows), size)))
@@ -91,20 +86,9 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def _in_lanes(lane, starts):
-    """`lane(some of the starts)` for each core, with the settings of the caller."""
-    lanes = min(len(starts), os.cpu_count() or 1)
-    if lanes <= 1:
-        return [lane(starts)]
-    runs = [
-        _threads().submit(contextvars.copy_context().run, lane, starts[i::lanes])
-        for i in range(lanes)
-    ]
-    return [run.result() for run in runs]
-
-
-@functools.cache
-def _threads():
-    return ThreadPoolExecutor(os.cpu_count())
+    """`lane(some of the starts)` for each core."""
+    lanes = min(len(starts), cores())
+    return on_cores(lane, [starts[i::lanes] for i in range(lanes)])
 
 
 def _rows_within(limit, rows):

@@ -21,6 +21,7 @@ __all__ = [
     "Config",
     "Hyper",
     "Params",
+    "choose",
     "class_pairs",
     "decision",
     "fit",
@@ -215,10 +216,14 @@ def decision(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n *p"]:
 
 def predict(params: Params, x: Float[Array, "n d"]) -> Shaped[Array, " n"]:
     """The index of the class with most votes, the first of them at a tie; or the target."""
-    scores = decision(params, x)
-    if params.config.task == "regression":
+    return choose(decision(params, x), params.config)
+
+
+def choose(scores: Float[Array, "n *p"], config: Config) -> Shaped[Array, " n"]:
+    """What `predict` makes of decisions."""
+    if config.task == "regression":
         return scores
-    return _votes(_columns(scores), params.config.n_classes).argmax(1)
+    return _votes(_columns(scores), config.n_classes).argmax(1)
 
 
 def _votes(scores: Float[Array, "n p"], n_classes: int) -> Int[Array, "n k"]:
