@@ -39,7 +39,7 @@ def map_rows(
     out = np.empty((len(rows), *like.shape[1:]), like.dtype)
 
     def lane(starts):
-        buffer, finite = aligned(chunk.shape, dtype), True
+        buffer, finite = _aligned(chunk.shape, dtype), True
         for start in starts:
             part = rows[start : start + size]
             buffer[: len(part)], buffer[len(part) :] = part, 0
@@ -55,7 +55,7 @@ def laid_out(rows: np.ndarray, dtype: Any, size: int) -> tuple[np.ndarray, bool]
     """The rows as XLA takes them without a copy, zeros behind them, and whether they are finite."""
     out = rows
     if not usable(rows, dtype, size):
-        out = aligned((size, *rows.shape[1:]), dtype)
+        out = _aligned((size, *rows.shape[1:]), dtype)
         out[len(rows) :] = 0
     step = _rows_within(_COPIED, rows)
 
@@ -77,7 +77,7 @@ def usable(rows: np.ndarray, dtype: Any, size: int) -> bool:
     return ready and rows.ctypes.data % _ALIGNMENT == 0
 
 
-def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Empty memory. NumPy aligns to 16 bytes; XLA would copy that slowly, on one thread."""
     count = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.empty(count + _ALIGNMENT, np.uint8)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from jaxfound import metrics
 
-__all__ = ["SCORERS", "Scorer", "Scoring", "as_scorers"]
+__all__ = ["SCORERS", "Output", "Scorer", "Scoring", "as_scorers"]
 
 Output = Literal["predict", "predict_proba", "decision"]
 
