@@ -28,7 +28,8 @@ def on_cores(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     import jax
 
     # JAX keeps these for every thread apart.
-    wide, device = jax.config.jax_enable_x64, jax.config.jax_default_device
+    config: Any = jax.config
+    wide, device = config.jax_enable_x64, config.jax_default_device
 
     def one(item):
         _is_spread.set(True)

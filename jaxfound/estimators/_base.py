@@ -112,7 +112,8 @@ class JaxEstimator(BaseEstimator):
             with compute_scope(table.dtype):
                 out = function(_cast(params, table.dtype), placed(table)[0])[: table.x.shape[0]]
                 return out.astype(table.x.dtype) if _is_half(table.x.dtype) else out
-        rows: Any = validate_data(self, X, **checks | {"ensure_all_finite": False})
+        options: dict[str, Any] = checks | {"ensure_all_finite": False}
+        rows: Any = validate_data(self, X, **options)
         dtype = _computed_in(rows.dtype)
         with compute_scope(dtype):
             known = _cast(params, dtype)

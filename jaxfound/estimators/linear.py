@@ -256,12 +256,7 @@ class GradientDescentRegressor(_LinearModel):
             settings out of range.
         """
         rate = check_number("learning_rate", self.learning_rate, above=0)
-        config = ridge.Config(
-            solver="gd",
-            fit_intercept=check_flag("fit_intercept", self.fit_intercept),
-            max_iter=check_whole("n_iterations", self.n_iterations, least=1),
-            optimizer=_factory(self.optimizer),
-        )
+        config = self._config()
         table = self._table(X, y, sample_weight, multi_output=True, y_numeric=True)
         hyper = linear.Hyper(learning_rate=rate)
         params, info = self._compute(partial(linear.fit, hyper=hyper, config=config), table)
@@ -272,6 +267,14 @@ class GradientDescentRegressor(_LinearModel):
             f"Gradient descent diverged: lower learning_rate ({rate:g}) or standardise X.",
         )
         return self
+
+    def _config(self):
+        return ridge.Config(
+            solver="gd",
+            fit_intercept=check_flag("fit_intercept", self.fit_intercept),
+            max_iter=check_whole("n_iterations", self.n_iterations, least=1),
+            optimizer=_factory(self.optimizer),
+        )
 
 
 class _Ready:

@@ -115,12 +115,7 @@ class LogisticRegression(ClassifierMixin, JaxEstimator):
         C, l1_ratio = self._penalty()
         table, column = self._encoded(X, y, sample_weight)
         hyper = logistic.Hyper(C, l1_ratio, check_number("tol", self.tol, least=0))
-        config = logistic.Config(
-            solver="proximal" if l1_ratio else _SOLVERS[self.solver],
-            n_classes=len(self.classes_),
-            fit_intercept=check_flag("fit_intercept", self.fit_intercept) and column is None,
-            max_iter=check_whole("max_iter", self.max_iter, least=0),
-        )
+        config = self._config(l1_ratio, len(self.classes_), column)
         fit = partial(logistic.fit, hyper=hyper, start=self._start(table), config=config)
         params, info = self._compute(fit, table)
         self._set_params_found(params, column)
@@ -131,6 +126,14 @@ class LogisticRegression(ClassifierMixin, JaxEstimator):
             + ". Increase the number of iterations. Or raise tol, scale the features, or lower C.",
         )
         return self
+
+    def _config(self, l1_ratio, n_classes, column):
+        return logistic.Config(
+            solver="proximal" if l1_ratio else _SOLVERS[self.solver],
+            n_classes=n_classes,
+            fit_intercept=check_flag("fit_intercept", self.fit_intercept) and column is None,
+            max_iter=check_whole("max_iter", self.max_iter, least=0),
+        )
 
     def decision_function(self, X: Any) -> Any:
         """Log odds `[n]` of the second class, or scores `[n k]`."""

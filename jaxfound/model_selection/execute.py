@@ -68,7 +68,7 @@ def execute(
 
 def lane_bytes(task: Task, plan: Plan, size: int) -> int:
     """Bytes of temporary arrays that the compiled program of a chunk of lanes takes."""
-    one = Lanes(*(np.zeros(size, np.int32) for _ in Lanes._fields))
+    one = Lanes._make(np.zeros((3, size), np.int32))
     analysis: Any = evaluate.lower(task, plan, one).compile().memory_analysis()
     return int(analysis.temp_size_in_bytes + analysis.output_size_in_bytes)
 
@@ -161,5 +161,5 @@ def _digest(task, plan, lanes, size):
     for leaf in jax.tree.leaves(arrays):
         host = np.asarray(leaf)
         digest.update(repr((host.shape, host.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(host).view(np.uint8))
+        digest.update(host.tobytes())
     return digest.hexdigest()

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxfound._types import Array, Bool, Float, Int, Key, Shaped
+from jaxfound._types import Array, Float, Key, Shaped
 from jaxfound.model_selection.folds import Folds, first_rows
+from jaxfound.model_selection.pipeline import defaults
 from jaxfound.model_selection.scoring import Scorer, Scoring, as_scorers
 from jaxfound.numerics.reduce import ones_like_rows
 
@@ -27,6 +28,7 @@ __all__ = [
     "cross_validate",
     "evaluate",
     "grid",
+    "held_out",
     "learning_curve",
     "permutation_test_score",
 ]
@@ -45,28 +47,28 @@ class Task:
 class Lanes(NamedTuple):
     """Of every lane, the row of the plan's tables that it takes."""
 
-    mask: Int[Array, " l"]
-    candidate: Int[Array, " l"]
-    target: Int[Array, " l"]
+    mask: Any  # int [l]
+    candidate: Any
+    target: Any
 
 
 class Plan(NamedTuple):
     """The data of an experiment and the tables that its lanes choose from."""
 
-    x: Float[Array, "n d"]
-    targets: Shaped[Array, "p n"]
-    train: Float[Array, "m n"]  # masks times weights
-    test: Float[Array, "m n"]
-    hypers: Any  # leaves `[h ...]`
-    key: Key
+    x: Any  # [n d]
+    targets: Any  # [p n]
+    train: Any  # [m n], masks times weights
+    test: Any  # [m n]
+    hypers: Any  # leaves [h ...]
+    key: Any
 
 
 class Scores(NamedTuple):
     """One entry a lane; greater is better. NaN where a fit diverged."""
 
-    test: dict[str, Float[Array, " l"]]
-    train: dict[str, Float[Array, " l"]]  # empty unless asked for
-    converged: Bool[Array, " l"]
+    test: dict[str, Any]  # by the name of the scorer, [l]
+    train: dict[str, Any]  # empty unless asked for
+    converged: Any  # bool [l]
 
 
 def cross_validate(
@@ -155,8 +157,8 @@ def learning_curve(
     train = first_rows(folds, sizes)
     shape = train.shape[:2]
     test = jnp.broadcast_to(folds.test, train.shape)
-    masks = (mask.reshape(-1, mask.shape[-1]) for mask in (train, test))
-    plan = _plan(x, y[None], weight, *masks, _one(task, hyper), key)
+    train, test = (mask.reshape(-1, mask.shape[-1]) for mask in (train, test))
+    plan = _plan(x, y[None], weight, train, test, _one(task, hyper), key)
     return _shaped(task, plan, (len(plan.train), 1, 1), shape)
 
 
@@ -243,19 +245,31 @@ def evaluate(task: Task, plan: Plan, lanes: Lanes) -> Scores:
     )
 
 
+@partial(jax.jit, static_argnames="task")
+def held_out(task: Task, plan: Plan) -> Shaped[Array, "n *k"]:
+    """For every row the output that the task's scorer reads, of the fit that holds the row out.
+
+    Of the first candidate and the first target of the plan.
+    """
+    ((_, scorer),) = task.scorers
+
+    def one(mask):
+        zero = jnp.zeros_like(mask)
+        return _fitted(task, plan, Lanes(mask, zero, zero))[0][scorer.output]
+
+    def add(known, mask):
+        found = one(mask)
+        inside = (plan.test[mask] > 0).reshape(-1, *(1,) * (found.ndim - 1))
+        return jnp.where(inside, found, known), None
+
+    masks = jnp.arange(len(plan.test))
+    like = jax.eval_shape(one, masks[0])
+    return jax.lax.scan(add, jnp.zeros(like.shape, like.dtype), masks)[0]
+
+
 def _lane(task, plan, lane):
-    train, test = plan.train[lane.mask], plan.test[lane.mask]
-    y = plan.targets[lane.target]
-    hyper = jax.tree.map(lambda leaf: leaf[lane.candidate], plan.hypers)
-    key = jax.random.fold_in(plan.key, lane.mask)
-    if _knows_scores(task):
-        params, info, known = task.model.fit_with_scores(
-            plan.x, y, train, hyper, config=task.config
-        )
-        known = {"decision": known, "predict": task.model.choose(known, task.config)}
-    else:
-        (params, info), known = _fit(task, plan.x, y, train, hyper, key), {}
-    outputs = _Outputs(task.model, params, plan.x, known)
+    train, test, y = plan.train[lane.mask], plan.test[lane.mask], plan.targets[lane.target]
+    outputs, converged = _fitted(task, plan, lane)
 
     def scores(weight):
         return {
@@ -263,7 +277,21 @@ def _lane(task, plan, lane):
             for name, scorer in task.scorers
         }
 
-    return Scores(scores(test), scores(train) if task.with_train else {}, info.converged)
+    return Scores(scores(test), scores(train) if task.with_train else {}, converged)
+
+
+def _fitted(task, plan, lane):
+    """The outputs of the lane's fit for all rows, and whether it converged."""
+    train, y = plan.train[lane.mask], plan.targets[lane.target]
+    hyper = jax.tree.map(lambda leaf: leaf[lane.candidate], plan.hypers)
+    key = jax.random.fold_in(plan.key, lane.mask)
+    if _knows_scores(task):
+        fit = partial(task.model.fit_with_scores, config=task.config)
+        params, info, scores = fit(plan.x, y, train, hyper)
+        known = {"decision": scores, "predict": task.model.choose(scores, task.config)}
+    else:
+        (params, info), known = _fit(task, plan.x, y, train, hyper, key), {}
+    return _Outputs(task.model, params, plan.x, known), info.converged
 
 
 class _Outputs(dict):
@@ -289,12 +317,12 @@ def _fit(task, x, y, weight, hyper, key):
 
 
 def _task(model, config, scoring, with_train):
-    config = model.Config() if config is None else config
+    config = defaults(model, "Config") if config is None else config
     return Task(model, config, as_scorers(scoring), with_train)
 
 
 def _defaults(task, hyper):
-    return task.model.Hyper() if hyper is None else hyper
+    return defaults(task.model, "Hyper") if hyper is None else hyper
 
 
 def _one(task, hyper):
@@ -318,13 +346,13 @@ def _stacked(task, hypers):
 def _plan(x, targets, weight, train, test, hypers, key):
     weight = ones_like_rows(x, weight)
     key = jax.random.key(0) if key is None else key
-    masks = (jnp.asarray(mask, x.dtype) * weight[None] for mask in (train, test))
-    return Plan(x, targets, *masks, hypers, key)
+    train, test = (jnp.asarray(mask, x.dtype) * weight[None] for mask in (train, test))
+    return Plan(x, targets, train, test, hypers, key)
 
 
 def _shaped(task, plan, sizes, shape, *, turn=False):
     """All lanes of a plan: every mask with every candidate and every target."""
     index = jnp.indices(sizes).reshape(3, -1)
-    scores = evaluate(task, plan, Lanes(*index))
+    scores = evaluate(task, plan, Lanes._make(index))
     out = jax.tree.map(lambda leaf: leaf.reshape(shape), scores)
     return jax.tree.map(jnp.transpose, out) if turn else out
