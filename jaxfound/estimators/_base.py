@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +24,16 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import _check_sample_weight, validate_data
 from threadpoolctl import ThreadpoolController
 
+from jaxfound import streaming
 from jaxfound._config import settings
+from jaxfound.data.batches import aligned
+from jaxfound.data.sources import Rows, open_rows
 
 __all__ = [
     "FLOATS",
     "JaxEstimator",
     "Table",
+    "all_or_nothing",
     "bucket",
     "compute_scope",
     "give_back",
@@ -40,12 +44,13 @@ __all__ = [
 FLOATS = (np.float64, np.float32)
 _PADDED_SIZE = 2**22  # elements up to which a design is padded; larger ones compile for their n
 _NO_TARGET = "no target"  # not None, which is what forgetting `y` looks like
+_MAPPED_BYTES = 2**28  # of a memory map from which on it is read batch by batch
 _ALIGNMENT = 64  # bytes; XLA takes such host memory as it is, without a copy
 _CHUNK_BYTES = 2**21  # of rows that one thread checks or copies at a time
 
 
 class Table(NamedTuple):
-    """Validated data, still on the host (or where the caller's JAX arrays are)."""
+    """Validated data, still on the host (or where the caller's JAX arrays are), or a source."""
 
     x: Any
     y: Any
@@ -63,9 +68,17 @@ class JaxEstimator(BaseEstimator):
         sample_weight: Any = None,
         *,
         reset: bool = True,
+        streams: bool = False,
         **options: Any,
     ) -> Table:
-        """Checks the data on the host and says what dtype to compute in."""
+        """Checks the data on the host and says what dtype to compute in.
+
+        With `streams` the fit can read its rows batch by batch: a source stays one, and a large
+        memory map becomes one.
+        """
+        large_map = isinstance(X, np.memmap) and X.nbytes > _MAPPED_BYTES
+        if isinstance(X, Rows) or (streams and large_map):
+            return self._source(X, y, sample_weight, streams)
         checks: dict[str, Any] = {"dtype": FLOATS, "reset": reset, **options}
         if isinstance(X, jax.Array):
             X = self._validated_jax(X, reset, checks.get("ensure_all_finite", True))
@@ -79,9 +92,39 @@ class JaxEstimator(BaseEstimator):
         return Table(X, y, _weights(sample_weight, X, dtype), dtype)
 
     def _compute(self, function: Callable[..., Any], table: Table) -> Any:
-        """`function(x, y, weight)` on the device, given back in the data's kind of array."""
+        """`function(x, y, weight)` on the device, given back in the data's kind of array.
+
+        To a source the function is fitted out of core: a `partial` of a model's `fit` then.
+        """
         with compute_scope(table.dtype):
+            if isinstance(table.x, Rows):
+                model: Any = function
+                return give_back(streaming.fit(model.func, table.x, **model.keywords), None)
             return give_back(function(*placed(table)), table.x)
+
+    def _source(self, X, y, sample_weight, streams):
+        name = type(self).__name__
+        if not streams:
+            raise TypeError(
+                f"X is a source of rows, expected an array: {name} needs all rows at once here; "
+                "read them into memory, or fit to a part."
+            )
+        given = y is not _NO_TARGET and y is not None
+        if isinstance(X, Rows) and (given or sample_weight is not None):
+            raise ValueError(
+                "y or sample_weight were given beside a source, expected them inside: open it "
+                "with open_rows(..., y=y, weight=sample_weight)."
+            )
+        if not isinstance(X, Rows):
+            X = open_rows(X, y if given else None, sample_weight)
+        if y is not _NO_TARGET and X.y is None:
+            raise ValueError(
+                f"{name} requires y to be passed, but the target y is None: open the source with "
+                "open_rows(..., y=y)."
+            )
+        self.n_features_in_ = X.shape[1]
+        dtype = np.dtype(settings().dtype or streaming.float_of(X.dtype))
+        return Table(X.astype(dtype), X.y, None, dtype)
 
     def _validated_numpy(self, X, y, checks):
         # scikit-learn's rules; whether X is finite is asked here, by all cores.
@@ -116,11 +159,34 @@ class JaxEstimator(BaseEstimator):
         return X
 
     def _apply(self, function: Callable[..., Any], params: Any, X: Any, **checks: Any) -> Any:
-        """`function(params, x)` over the rows of X, in X's kind of array."""
+        """`function(params, x)` over the rows of X, in X's kind of array (NumPy for a source)."""
+        if isinstance(X, Rows):
+            apply = functools.partial(self._apply, function, params, **checks)
+            return np.concatenate([apply(piece.x) for piece in X.pieces()])
         table = self._table(X, reset=False, **checks)
         with compute_scope(table.dtype):
             out = function(_cast(params, table.dtype), placed(table)[0])[: table.x.shape[0]]
             return give_back(out.astype(table.x.dtype) if _is_half(table.x.dtype) else out, X)
+
+
+_Fit = TypeVar("_Fit", bound=Callable[..., Any])
+
+
+def all_or_nothing(fit: _Fit) -> _Fit:
+    """A fit that fails or is interrupted leaves the estimator as it was."""
+
+    @functools.wraps(fit)
+    def whole(self, *args, **kwargs):
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    wrapped: Any = whole
+    return wrapped
 
 
 def placed(table: Table) -> tuple[Any, Any, Any]:
@@ -251,7 +317,7 @@ def _laid_out(rows, dtype, size):
     if _usable(rows, dtype, size):
         out = rows
     else:
-        out = _aligned((size, *rows.shape[1:]), dtype)
+        out = aligned((size, *rows.shape[1:]), dtype)
         out[len(rows) :] = 0
 
     def one(start):
@@ -273,11 +339,3 @@ def _threads():
 def _usable(rows, dtype, size):
     ready = rows.dtype == dtype and rows.shape[0] == size and rows.flags.c_contiguous
     return ready and rows.ctypes.data % _ALIGNMENT == 0
-
-
-def _aligned(shape, dtype):
-    # NumPy aligns to 16 bytes; XLA would copy such memory slowly, on one thread.
-    count = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(count + _ALIGNMENT, np.uint8)
-    offset = -raw.ctypes.data % _ALIGNMENT
-    return raw[offset : offset + count].view(dtype).reshape(shape)

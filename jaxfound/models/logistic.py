@@ -29,6 +29,7 @@ __all__ = [
     "predict",
     "predict_proba",
     "problem_of",
+    "theta_of",
 ]
 
 SOLVERS = ("newton", "lbfgs", "gd", "proximal")  # what `Info.solver` points into
@@ -174,7 +175,7 @@ def _solve(x, y, weight, hyper, *, start, config):
     solver = _resolve(config, *x.shape)
     problem = _problem(x, y, weight, hyper, config)
     solve = partial(_SOLVERS[solver], config=config)
-    theta = _theta(_zeros(x, config) if start is None else start, problem, config)
+    theta = theta_of(_zeros(x, config) if start is None else start, problem, config=config)
     if start is None and x.shape[0] >= _SAMPLED_ROWS and solver != "proximal":
         theta = solve(_sample(problem), theta, 10 * hyper.tol).params
     found = solve(problem, theta, hyper.tol)
@@ -251,7 +252,8 @@ def _sample(problem):
     return problem._replace(x=x, y=y, weight=weight, total=total, l2=l2)
 
 
-def _theta(params, problem, config):
+def theta_of(params: Params, problem: softmax.Problem, *, config: Config) -> Float[Array, "m k"]:
+    """The unknowns of the problem that are these params."""
     coef, intercept = (p[..., None] if config.n_classes == 2 else p for p in params)
     offset = intercept + _dot(problem.shift, coef)
     return jnp.concatenate([coef, offset[None]]) if config.fit_intercept else coef
