@@ -37,6 +37,7 @@ _ROOMS = (
     "models",
     "numerics",
     "parallel",
+    "streaming",
 )
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "models",
     "numerics",
     "parallel",
+    "streaming",
 ]
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
         models,
         numerics,
         parallel,
+        streaming,
     )
     from jaxfound._config import config_context
     from jaxfound.estimators.decomposition import PCA, IncrementalPCA

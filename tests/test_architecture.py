@@ -22,7 +22,7 @@ FLOORS = (
     {"_types", "_checks", "_cache", "_config", "_threads"},
     {"numerics"},
     {"models", "nn", "metrics", "data"},
-    {"model_selection", "parallel", "export", "inspect"},
+    {"model_selection", "parallel", "export", "inspect", "streaming"},
     {"estimators"},
     {"experiments"},
     {"cli"},

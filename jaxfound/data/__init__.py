@@ -1,5 +1,6 @@
-"""Data sets that come with the package."""
+"""Data: where rows that need not fit in memory come from, and the sets in the package."""
 
 from jaxfound.data import images
+from jaxfound.data.sources import Rows, open_rows
 
-__all__ = ["images"]
+__all__ = ["Rows", "images", "open_rows"]

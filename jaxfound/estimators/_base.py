@@ -4,10 +4,11 @@ NumPy in gives NumPy out, JAX in gives JAX out on its device. float64 is compute
 a local `jax.enable_x64` scope; the global flag is never touched.
 """
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from jaxfound import streaming
 from jaxfound._config import settings
+from jaxfound.data.sources import Rows, open_rows
 from jaxfound.estimators._chunks import laid_out, map_rows, usable
 from jaxfound.estimators._scope import compute_scope
 
@@ -25,6 +28,7 @@ __all__ = [
     "FLOATS",
     "JaxEstimator",
     "Table",
+    "all_or_nothing",
     "bucket",
     "give_back",
     "placed",
@@ -34,10 +38,11 @@ __all__ = [
 FLOATS = (np.float64, np.float32)
 _PADDED_SIZE = 2**22  # elements up to which a design is padded; larger ones compile for their n
 _NO_TARGET = "no target"  # not None, which is what forgetting `y` looks like
+_MAPPED_BYTES = 2**28  # of a memory map from which on it is read batch by batch
 
 
 class Table(NamedTuple):
-    """Validated data, still on the host (or where the caller's JAX arrays are)."""
+    """Validated data, still on the host (or where the caller's JAX arrays are), or a source."""
 
     x: Any
     y: Any
@@ -55,9 +60,17 @@ class JaxEstimator(BaseEstimator):
         sample_weight: Any = None,
         *,
         reset: bool = True,
+        streams: bool = False,
         **options: Any,
     ) -> Table:
-        """Checks the data on the host and says what dtype to compute in."""
+        """Checks the data on the host and says what dtype to compute in.
+
+        With `streams` the fit can read its rows batch by batch: a source stays one, and a large
+        memory map becomes one.
+        """
+        large_map = isinstance(X, np.memmap) and X.nbytes > _MAPPED_BYTES
+        if isinstance(X, Rows) or (streams and large_map):
+            return self._source(X, y, sample_weight, streams)
         checks: dict[str, Any] = {"dtype": FLOATS, "reset": reset, **options}
         if isinstance(X, jax.Array):
             X = self._validated_jax(X, reset, checks.get("ensure_all_finite", True))
@@ -70,9 +83,39 @@ class JaxEstimator(BaseEstimator):
         return Table(X, y, _weights(sample_weight, X, dtype), dtype)
 
     def _compute(self, function: Callable[..., Any], table: Table) -> Any:
-        """`function(x, y, weight)` on the device, given back in the data's kind of array."""
+        """`function(x, y, weight)` on the device, given back in the data's kind of array.
+
+        To a source the function is fitted out of core: a `partial` of a model's `fit` then.
+        """
         with compute_scope(table.dtype):
+            if isinstance(table.x, Rows):
+                model: Any = function
+                return give_back(streaming.fit(model.func, table.x, **model.keywords), None)
             return give_back(function(*placed(table)), table.x)
+
+    def _source(self, X, y, sample_weight, streams):
+        name = type(self).__name__
+        if not streams:
+            raise TypeError(
+                f"X is a source of rows, expected an array: {name} needs all rows at once here; "
+                "read them into memory, or fit to a part."
+            )
+        given = y is not _NO_TARGET and y is not None
+        if isinstance(X, Rows) and (given or sample_weight is not None):
+            raise ValueError(
+                "y or sample_weight were given beside a source, expected them inside: open it "
+                "with open_rows(..., y=y, weight=sample_weight)."
+            )
+        if not isinstance(X, Rows):
+            X = open_rows(X, y if given else None, sample_weight)
+        if y is not _NO_TARGET and X.y is None:
+            raise ValueError(
+                f"{name} requires y to be passed, but the target y is None: open the source with "
+                "open_rows(..., y=y)."
+            )
+        self.n_features_in_ = X.shape[1]
+        dtype = np.dtype(settings().dtype or streaming.float_of(X.dtype))
+        return Table(X.astype(dtype), X.y, None, dtype)
 
     def _validated_numpy(self, X, y, checks):
         # scikit-learn's rules; whether X is finite is asked here, by all cores.
@@ -105,7 +148,10 @@ class JaxEstimator(BaseEstimator):
         return X
 
     def _apply(self, function: Callable[..., Any], params: Any, X: Any, **checks: Any) -> Any:
-        """`function(params, x)`, which maps row by row, in X's kind of array."""
+        """`function(params, x)`, row by row, in X's kind of array (NumPy for a source)."""
+        if isinstance(X, Rows):
+            apply = functools.partial(self._apply, function, params, **checks)
+            return np.concatenate([apply(piece.x) for piece in X.pieces()])
         checks = {"dtype": FLOATS, "reset": False, **checks}
         if isinstance(X, jax.Array):
             table = self._table(X, **checks)
@@ -127,6 +173,26 @@ class JaxEstimator(BaseEstimator):
         if allowed:
             nan, name = allowed == "allow-nan", type(self).__name__
             assert_all_finite(rows, allow_nan=nan, estimator_name=name, input_name="X")
+
+
+_Fit = TypeVar("_Fit", bound=Callable[..., Any])
+
+
+def all_or_nothing(fit: _Fit) -> _Fit:
+    """A fit that fails or is interrupted leaves the estimator as it was."""
+
+    @functools.wraps(fit)
+    def whole(self, *args, **kwargs):
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    wrapped: Any = whole
+    return wrapped
 
 
 def placed(table: Table) -> tuple[Any, Any, Any]:

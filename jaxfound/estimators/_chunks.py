@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxfound._config import settings
 from jaxfound._threads import cores, on_cores
+from jaxfound.data.batches import aligned
 
 __all__ = ["laid_out", "map_rows", "usable"]
 
@@ -39,7 +40,7 @@ def map_rows(
     out = np.empty((len(rows), *like.shape[1:]), like.dtype)
 
     def lane(starts):
-        buffer, finite = _aligned(chunk.shape, dtype), True
+        buffer, finite = aligned(chunk.shape, dtype), True
         for start in starts:
             part = rows[start : start + size]
             buffer[: len(part)], buffer[len(part) :] = part, 0
@@ -55,7 +56,7 @@ def laid_out(rows: np.ndarray, dtype: Any, size: int) -> tuple[np.ndarray, bool]
     """The rows as XLA takes them without a copy, zeros behind them, and whether they are finite."""
     out = rows
     if not usable(rows, dtype, size):
-        out = _aligned((size, *rows.shape[1:]), dtype)
+        out = aligned((size, *rows.shape[1:]), dtype)
         out[len(rows) :] = 0
     step = _rows_within(_COPIED, rows)
 
@@ -75,14 +76,6 @@ def usable(rows: np.ndarray, dtype: Any, size: int) -> bool:
     """Whether `laid_out` would return the rows themselves."""
     ready = rows.dtype == dtype and rows.shape[0] == size and rows.flags.c_contiguous
     return ready and rows.ctypes.data % _ALIGNMENT == 0
-
-
-def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Empty memory. NumPy aligns to 16 bytes; XLA would copy that slowly, on one thread."""
-    count = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(count + _ALIGNMENT, np.uint8)
-    offset = -raw.ctypes.data % _ALIGNMENT
-    return raw[offset : offset + count].view(dtype).reshape(shape)
 
 
 def _in_lanes(lane, starts):

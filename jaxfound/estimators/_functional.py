@@ -124,7 +124,7 @@ def _linear(estimator, shape):
 def _ridge(estimator, shape):
     alpha = check_number("alpha", estimator.alpha, least=0)
     tol = check_number("tol", estimator.tol, least=0)
-    config = estimator._config(estimator.solver, shape.d)
+    config = estimator._config(estimator.solver, np.empty((0, shape.d)))
     return Functional(ridge, ridge.Hyper(alpha, tol), config)
 
 

@@ -11,7 +11,8 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from jaxfound._checks import check_choice, check_flag, check_number, check_whole
-from jaxfound.estimators._base import JaxEstimator, warn_unconverged
+from jaxfound.data.sources import Rows
+from jaxfound.estimators._base import JaxEstimator, all_or_nothing, warn_unconverged
 from jaxfound.estimators._labels import classes_of, encoded
 from jaxfound.models import logistic
 
@@ -105,8 +106,9 @@ class LogisticRegression(ClassifierMixin, JaxEstimator):
         self.warm_start = warm_start
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LogisticRegression":
-        """Fits to `X` `[n d]` and labels `y` `[n]` of any sortable kind.
+    @all_or_nothing
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "LogisticRegression":
+        """Fits to `X` `[n d]` and labels `y` `[n]` of any sortable kind, or to a source of both.
 
         Raises:
           ValueError: for NaN, infinity, wrong shapes, a single class, weights that are negative
@@ -182,7 +184,12 @@ class LogisticRegression(ClassifierMixin, JaxEstimator):
 
     def _encoded(self, X, y, sample_weight):
         """The table with class indices and class weights, and the intercept column if any."""
-        table = self._table(X, y, sample_weight)
+        table = self._table(X, y, sample_weight, streams=True)
+        if self.solver == "liblinear" and isinstance(table.x, Rows):
+            raise ValueError(
+                "solver is 'liblinear', expected another for a source: that one penalises the "
+                "intercept."
+            )
         self.classes_ = classes_of(table)
         self._check_classes(table)
         table, _ = encoded(table, self.classes_, self.class_weight)

@@ -31,6 +31,7 @@ def minimise(
     *,
     tol: Float[Array, ""],
     max_iter: int,
+    loop: Callable[..., Any] = jax.lax.while_loop,
 ) -> Minimum:
     """Minimises from `start`; every iteration is one call of `derivatives`.
 
@@ -39,6 +40,7 @@ def minimise(
       tol: stop when no partial derivative is larger. The step from that point is taken still: it
         is free, and squares the error.
       max_iter: a bound on the steps.
+      loop: what repeats them; the host where `derivatives` reads the rows from a file.
 
     Reference: S. Boyd, L. Vandenberghe, Convex Optimization, algorithm 9.5.
     """
@@ -62,7 +64,7 @@ def minimise(
     zero, false = jnp.zeros_like(start), jnp.asarray(False)
     far = jnp.asarray(jnp.inf, start.dtype)
     first = _State(start, far, zero, zero, zero[0], jnp.asarray(0), false)
-    last = jax.lax.while_loop(lambda s: ~s.done & (s.n_iter < max_iter), iterate, first)
+    last = loop(lambda s: ~s.done & (s.n_iter < max_iter), iterate, first)
     return Minimum(
         last.point - last.step, last.value, jnp.abs(last.grad).max(), last.n_iter, last.done
     )
