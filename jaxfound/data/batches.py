@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxfound.data.files import FileRows
-from jaxfound.data.sources import Rows
+from jaxfound.data.sources import Block, Rows
 
-__all__ = ["Batch", "Reader", "aligned"]
+__all__ = ["Batch", "Reader", "aligned", "looked_through"]
 
 _BATCH_BYTES = 2**25  # of x: a few hundredths of a second to read, and to use
 _LEAST_ROWS, _MOST_ROWS = 2**10, 2**18  # of a batch
@@ -154,12 +154,12 @@ class Reader:
             stop = min(i + step, end)
             out = buffer.x[filled + i - begin : filled + stop - begin]
             _fill(block.x[i:stop], out)
-            mark += _sum(out, "x", block, i, allow_nan=self._allow_nan)
+            mark += looked_through(out, "x", block, i, allow_nan=self._allow_nan)
         to = slice(filled, filled + end - begin)
         for what, part, out in zip(("y", "weight"), block[1:3], buffer[1:], strict=True):
             if out is not None:
                 _fill(1 if part is None else part[begin:end], out[to])
-                mark += _sum(out[to], what, block, begin)
+                mark += looked_through(out[to], what, block, begin)
         if (least := buffer.weight[to].min()) < 0:
             raise ValueError(
                 f"{block.name} has the weight {least:g}, expected none below 0: 0 is an absent row."
@@ -189,8 +189,10 @@ def _batch_rows(n, row_bytes):
     return most if n is None else min(most, max(64, 2 ** (n - 1).bit_length()))
 
 
-def _sum(rows, what, block, begin, *, allow_nan=False):
-    """The sum of rows, which is finite only if they are."""
+def looked_through(
+    rows: np.ndarray, what: str, block: Block, begin: int, *, allow_nan: bool = False
+) -> float:
+    """The sum of rows from `begin` on; an error if they are not finite."""
     with np.errstate(over="ignore", invalid="ignore"):  # a sum that overflows is looked at
         added = float(rows.sum())
     if math.isfinite(added):

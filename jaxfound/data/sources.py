@@ -59,6 +59,7 @@ class Rows:
       dtype: of x.
       y: the shape and dtype of the targets; None if there are none.
       weighted: whether the blocks come with weights.
+      in_memory: whether it is a single block of arrays.
     """
 
     def __init__(self, blocks: Callable[[], Iterable[Block]], n: int | None = None):
@@ -71,6 +72,8 @@ class Rows:
         self.weighted = first.weight is not None
         outputs = self._like.outputs
         self.y = None if outputs is None else Target((n, *outputs), first.y.dtype)
+        whole = len(first.x) == n
+        self.in_memory = whole and all(p is None or type(p) is np.ndarray for p in first[:3])
 
     def __iter__(self) -> Iterator[Block]:
         for block in self._blocks():

@@ -26,6 +26,7 @@ from jaxfound.estimators._scope import compute_scope
 
 __all__ = [
     "FLOATS",
+    "GRAM_COLUMNS",
     "JaxEstimator",
     "Table",
     "all_or_nothing",
@@ -37,6 +38,7 @@ __all__ = [
 
 FLOATS = (np.float64, np.float32)
 _PADDED_SIZE = 2**22  # elements up to which a design is padded; larger ones compile for their n
+GRAM_COLUMNS = 256  # up to which reading the rows costs as much as multiplying them
 _NO_TARGET = "no target"  # not None, which is what forgetting `y` looks like
 _MAPPED_BYTES = 2**28  # of a memory map from which on it is read batch by batch
 
@@ -61,12 +63,14 @@ class JaxEstimator(BaseEstimator):
         *,
         reset: bool = True,
         streams: bool = False,
+        sums: int = 0,
         **options: Any,
     ) -> Table:
         """Checks the data on the host and says what dtype to compute in.
 
         With `streams` the fit can read its rows batch by batch: a source stays one, and a large
-        memory map becomes one.
+        memory map becomes one. Of arrays with at most `sums` columns all that the fit needs are
+        sums over the rows: a large one becomes a source too, to be read from memory only once.
         """
         large_map = isinstance(X, np.memmap) and X.nbytes > _MAPPED_BYTES
         if isinstance(X, Rows) or (streams and large_map):
@@ -76,7 +80,12 @@ class JaxEstimator(BaseEstimator):
             X = self._validated_jax(X, reset, checks.get("ensure_all_finite", True))
             y = None if y is _NO_TARGET else _as_target(y, X.shape[0])
         else:
-            X, y = self._validated_numpy(X, y, checks)
+            chunked = _is_large(X) and X.shape[1] <= sums
+            X, y = self._validated_numpy(X, y, checks, lay_out=not chunked)
+            if chunked:
+                dtype, given = _computed_in(X.dtype), None if y is _NO_TARGET else y
+                rows = open_rows(X, given, _weights(sample_weight, X, dtype)).astype(dtype)
+                return Table(rows, rows.y, None, dtype)
         dtype = _computed_in(X.dtype)
         if checks.get("y_numeric"):
             y = y.astype(dtype)
@@ -117,11 +126,13 @@ class JaxEstimator(BaseEstimator):
         dtype = np.dtype(settings().dtype or streaming.float_of(X.dtype))
         return Table(X.astype(dtype), X.y, None, dtype)
 
-    def _validated_numpy(self, X, y, checks):
+    def _validated_numpy(self, X, y, checks, *, lay_out):
         # scikit-learn's rules; whether X is finite is asked here, by all cores.
         options = checks | {"ensure_all_finite": False}
         data: Any = validate_data(self, X, *([] if y is _NO_TARGET else [y]), **options)
         X, y = (data, None) if y is _NO_TARGET else data
+        if not lay_out:
+            return X, y
         rows, finite = laid_out(X, settings().dtype or X.dtype, len(X))
         if not finite:
             self._refuse_infinite(rows, checks)
@@ -247,6 +258,13 @@ def _weights(sample_weight, X, dtype):
     if not math.isfinite(weight.sum()):
         raise ValueError("sample_weight has an infinite sum: scale the weights down.")
     return weight
+
+
+def _is_large(X):
+    """Whether X is an array that the caches of a CPU do not hold, and a CPU computes."""
+    device = settings().device or jax.devices()[0]
+    plain = type(X) is np.ndarray and X.ndim == 2 and X.dtype in FLOATS
+    return plain and X.size > _PADDED_SIZE and device.platform == "cpu"
 
 
 def _computed_in(dtype):

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state, gen_batches
 from jaxfound._checks import check_choice, check_flag, check_number, check_whole
 from jaxfound.data.sources import Rows
 from jaxfound.estimators._base import (
+    GRAM_COLUMNS,
     Table,
     all_or_nothing,
     give_back,
@@ -98,7 +99,9 @@ class PCA(PrincipalComponents):
         """
         del y
         self._check_settings()
-        table = self._table(X, sample_weight=sample_weight, streams=True)
+        adds_up = np.ndim(X) == 2 and self._adds_up(*np.shape(X))
+        sums = GRAM_COLUMNS if adds_up else 0
+        table = self._table(X, sample_weight=sample_weight, streams=True, sums=sums)
         n, d = _rows_counted(table), table.x.shape[1]
         solver = _named_solver(self.svd_solver, self.n_components, n, d)
         wanted = _wanted(self.n_components, solver, n, d)
@@ -124,6 +127,10 @@ class PCA(PrincipalComponents):
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """`fit(X).transform(X)`."""
         return self.fit(X, y, sample_weight).transform(X)
+
+    def _adds_up(self, n, d):
+        """Whether all that is read of the rows are the sums of a covariance."""
+        return _named_solver(self.svd_solver, self.n_components, n, d) == "covariance_eigh"
 
     def _check_settings(self):
         check_flag("whiten", self.whiten)

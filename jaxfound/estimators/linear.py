@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from jaxfound._checks import check_choice, check_flag, check_number, check_whole
 from jaxfound.data.sources import Rows
-from jaxfound.estimators._base import JaxEstimator, all_or_nothing, warn_unconverged
+from jaxfound.estimators._base import GRAM_COLUMNS, JaxEstimator, all_or_nothing, warn_unconverged
 from jaxfound.models import linear, ridge
 
 __all__ = ["GradientDescentRegressor", "LinearRegression", "Ridge"]
@@ -104,7 +104,8 @@ class LinearRegression(_LinearModel):
             fit_intercept=check_flag("fit_intercept", self.fit_intercept),
             positive=check_flag("positive", self.positive),
         )
-        table = self._table(X, y, sample_weight, streams=True, multi_output=True, y_numeric=True)
+        checks: dict[str, Any] = {"multi_output": True, "y_numeric": True}
+        table = self._table(X, y, sample_weight, streams=True, sums=GRAM_COLUMNS, **checks)
         params, info = self._compute(partial(linear.fit, config=config), table)
         self._set_params_found(params)
         if not self.positive:
@@ -175,7 +176,10 @@ class Ridge(_LinearModel):
                 f"solver is {solver!r}, which does not support positive=True; "
                 "expected 'auto' or 'lbfgs'."
             )
-        table = self._table(X, y, sample_weight, streams=True, multi_output=True, y_numeric=True)
+        closed = solver in ("auto", "cholesky") and np.ndim(self.alpha) == 0
+        sums = GRAM_COLUMNS if closed else 0
+        checks: dict[str, Any] = {"multi_output": True, "y_numeric": True}
+        table = self._table(X, y, sample_weight, streams=True, sums=sums, **checks)
         alpha = _penalties(self.alpha, table)
         fit = _fit_per_target if alpha.ndim else ridge.fit
         hyper = ridge.Hyper(alpha, check_number("tol", self.tol, least=0))

@@ -1,5 +1,6 @@
 """StandardScaler: columns of mean zero and variance one."""
 
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,8 @@ from jaxfound.models import scaling
 __all__ = ["StandardScaler"]
 
 _FLOATS = (*FLOATS, np.float16)
+
+_ANY = sys.maxsize  # columns
 
 
 class StandardScaler(OneToOneFeatureMixin, TransformerMixin, JaxEstimator):
@@ -70,7 +73,7 @@ class StandardScaler(OneToOneFeatureMixin, TransformerMixin, JaxEstimator):
         check_flag("with_std", self.with_std)
         seen = self.__dict__.get("_moments")
         checks = {"reset": seen is None, "ensure_all_finite": "allow-nan", "dtype": _FLOATS}
-        table = self._table(X, sample_weight=sample_weight, streams=True, **checks)
+        table = self._table(X, sample_weight=sample_weight, streams=True, sums=_ANY, **checks)
         source = isinstance(table.x, Rows)
         sums = np.dtype(settings().dtype or np.float64)  # float64 unless the user says otherwise
         with compute_scope(sums):

@@ -30,7 +30,7 @@ __all__ = [
     "sum_of_squares",
 ]
 
-_LEAF = 128  # columns below which splitting a symmetric product no longer pays
+_LEAF = 256  # columns below which splitting a symmetric product no longer pays
 _dot = partial(jnp.matmul, precision="highest")
 
 

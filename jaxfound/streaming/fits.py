@@ -14,7 +14,9 @@ from jaxfound._types import Array, Float, Int
 from jaxfound.data.sources import Rows
 from jaxfound.models import linear, logistic, pca, ridge, scaling
 from jaxfound.numerics import least_squares, moments, principal, softmax
+from jaxfound.numerics.mesh import shards
 from jaxfound.numerics.reduce import ones_like_rows
+from jaxfound.streaming.resident import Resident
 from jaxfound.streaming.stream import Stream, computed
 
 __all__ = ["FITS", "fit"]
@@ -84,7 +86,12 @@ def _linear(rows, hyper=linear.Hyper(), *, config=linear.Config()):
 def _with_targets(rows, dtype=None):
     if rows.y is None:
         raise ValueError("The source has no targets, expected y: open it with open_rows(..., y=y).")
-    return Stream(rows, y_dtype=dtype or computed(rows.dtype))
+    return _stream(rows, y_dtype=dtype or computed(rows.dtype))
+
+
+def _stream(rows, **options):
+    here = rows.in_memory and shards() == 1 and jax.default_backend() == "cpu"
+    return (Resident if here else Stream)(rows, **options)
 
 
 def _solution(stream, known, l2, config):
@@ -209,7 +216,7 @@ def _pca(rows, hyper=pca.Hyper(), key=None, *, config=pca.Config()):
     del hyper
     solvers = ("auto", "covariance_eigh", "full")
     check_choice("config.solver of a fit to a source", config.solver, solvers)
-    stream = Stream(rows)
+    stream = _stream(rows)
     (shift,) = stream.means()
     scatter = _scatter(shift, stream.total(Partial(moments.scatter_sums, shift)))
     most = min(stream.n, stream.d)
@@ -248,11 +255,7 @@ def _by_triangle(mean, amount, triangle, *, k):
 
 
 def _scaling(rows, *, dtype=None):
-    def step(seen, weight, x):
-        batch = scaling.fit(x, weight, dtype=dtype)
-        return batch if seen is None else scaling.merge(seen, batch)
-
-    return Stream(rows, allow_nan=True).fold(step, None)
+    return _stream(rows, allow_nan=True).merged(partial(scaling.fit, dtype=dtype), scaling.merge)
 
 
 FITS = {

@@ -21,7 +21,7 @@ from jaxfound.numerics.compensated import two_sum
 from jaxfound.numerics.mesh import AXIS, shards
 from jaxfound.numerics.reduce import mean_of_sample, row_sum
 
-__all__ = ["Stream", "computed", "float_of"]
+__all__ = ["Stream", "add_to", "computed", "float_of", "means_of", "zeros_of"]
 
 
 class Stream:
@@ -53,10 +53,19 @@ class Stream:
         """The sum of `statistic(weight, x[, y])` over all rows, as `row_sum` gives it of arrays."""
 
         def step(carry, *batch):
-            carry = _zeros(statistic, *batch) if carry is None else carry
-            return _add(carry, statistic, *batch)
+            carry = zeros_of(statistic, *batch) if carry is None else carry
+            return add_to(carry, statistic, *batch)
 
         return jax.tree.map(operator.add, *self.fold(step, None))
+
+    def merged(self, summary: Callable[..., Any], merge: Callable[[Any, Any], Any]) -> Any:
+        """`merge` of `summary(x, weight)` of all batches."""
+
+        def step(carry, weight, x, *_):
+            found = summary(x, weight)
+            return found if carry is None else merge(carry, found)
+
+        return self.fold(step, None)
 
     def means(self) -> tuple[Array, ...]:
         """Of x (and y) in the first batch: shifts, close to the means or among the rows.
@@ -64,7 +73,7 @@ class Stream:
         Sums about a shift that is a mean of rows lose at most a factor of the number of batches.
         """
         with self._reader.one_pass() as (batches, _):
-            return jax.block_until_ready(_means(*_placed(next(batches))))
+            return jax.block_until_ready(means_of(*_placed(next(batches))))
 
     @contextlib.contextmanager
     def _one_pass(self) -> Iterator[Any]:
@@ -131,13 +140,15 @@ def _placed(batch):
     return [None if r is None else jax.device_put(r, where) for r in rows]
 
 
-def _zeros(statistic, *batch):
+def zeros_of(statistic: Partial, *batch: Any) -> Any:
+    """Where the sums of a statistic begin: high and low parts."""
     like = jax.eval_shape(partial(row_sum, statistic), *batch)
     return (jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), like),) * 2
 
 
 @jax.jit
-def _add(carry, statistic, *batch):
+def add_to(carry: Any, statistic: Partial, *batch: Any) -> Any:
+    """Adds the statistic of a batch to high and low parts of its sums."""
     (high, tree), low = jax.tree.flatten(carry[0]), jax.tree.leaves(carry[1])
     sums = jax.tree.leaves(row_sum(statistic, *batch))
     pairs = [two_sum(a, b) for a, b in zip(high, sums, strict=True)]
@@ -146,6 +157,7 @@ def _add(carry, statistic, *batch):
 
 
 @jax.jit
-def _means(weight, *rows):
+def means_of(weight: Any, *rows: Any) -> tuple[Array, ...]:
+    """Weighted means of a sample of each."""
     floats = [r for r in rows if jnp.issubdtype(r.dtype, jnp.floating)]
     return tuple(mean_of_sample(weight, r.reshape(len(r), -1)) for r in floats)
