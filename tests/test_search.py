@@ -159,8 +159,9 @@ def test_what_is_no_experiment_is_a_sentence(diabetes, change, message):
 @pytest.fixture
 def plan(diabetes):
     x, y, split = diabetes
-    task = search.Task(ridge, ridge.Config(), search.as_scorers("r2"))
-    hypers = ridge.Hyper(jnp.asarray(L2), jnp.full(4, 1e-6), jnp.full(4, 0.01))
+    varies = True, False, False
+    task = search.Task(ridge, ridge.Config(), search.as_scorers("r2"), varies=varies, width=2)
+    hypers = ridge.Hyper(jnp.asarray(L2), jnp.asarray(1e-6), jnp.asarray(0.01))
     tables = search.Plan(x, y[None], split.train, split.test, hypers, jax.random.key(0))
     lanes = search.Lanes(*np.indices((4, 4, 1)).reshape(3, -1))
     return task, tables, lanes

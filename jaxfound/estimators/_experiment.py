@@ -129,12 +129,12 @@ def run(
     train = {name: empty.copy() for name, _ in scorers} if with_train else {}
     for rows in _groups(found):
         members = [found[i] for i in rows]
-        index = np.indices((len(rows), len(splits)), np.int32).reshape(2, -1)
-        lanes = search.Lanes(index[1], index[0], 0 * index[0])
+        mask, candidate = np.indices((len(splits), len(rows)), np.int32).reshape(2, -1)
+        lanes = search.Lanes(mask, candidate, 0 * mask)
         part = _run(members, data, masks, data.y[None], scorers, with_train, lanes, limits)
         for into, scores in ((test, part.test), (train, part.train)):
             for name, values in scores.items():
-                into[name][rows] = values.reshape(len(rows), -1)
+                into[name][rows] = values.reshape(-1, len(rows)).T
     return Outcome(test, train, time.perf_counter() - start)
 
 
@@ -164,31 +164,40 @@ def predicted(estimator: Any, data: Data, splits: Sequence[tuple[Any, Any]], out
     """
     masks = folds.from_indices(splits, len(data.x))
     found = functional(estimator, _shape(data, splits))
-    task = _task(found, (("score", Scorer(_nothing, output)),), with_train=False)
+    task, hypers = _task([found], len(data.x), (("score", Scorer(_nothing, output)),), False)
     with _scope(task.model, data):
-        plan = _plan([found], data, masks, data.y[None])
+        plan = _plan(found, hypers, data, masks, data.y[None])
         return np.asarray(search.held_out(task, plan))[: len(data.x)]
 
 
 def _run(members, data, masks, targets, scorers, with_train, lanes, limits):
-    task = _task(members[0], scorers, with_train)
+    task, hypers = _task(members, len(data.x), scorers, with_train)
     with _scope(task.model, data):
-        plan = _plan(members, data, masks, targets)
+        plan = _plan(members[0], hypers, data, masks, targets)
         scores = execute.execute(task, plan, lanes, **limits._asdict())
     if getattr(task.config, "solver", None) != "gd":  # takes the steps asked for, and no more
         _warn_of(scores.converged)
     return scores
 
 
-def _task(found, scorers, with_train):
-    last = getattr(found.model, "stages", (found.model,))[-1]
+def _task(members, n, scorers, with_train):
+    """The task, and the hypers of its candidates: stacked where they differ."""
+    model, _, config, _ = members[0]
+    last = getattr(model, "stages", (model,))[-1]
     for name, scorer in scorers:
         if not hasattr(last, scorer.output):
             raise ValueError(
                 f"{name!r} reads {scorer.output} of the model, which {last.__name__} does not "
                 "have: expected a metric of its predictions."
             )
-    return search.Task(found.model, found.config, scorers, with_train)
+    tree = jax.tree.structure(members[0].hyper)
+    columns = zip(*(map(float, jax.tree.leaves(m.hyper)) for m in members), strict=True)
+    leaves = [np.array(column) for column in columns]
+    varies = tuple(bool((leaf != leaf[0]).any()) for leaf in leaves)
+    hypers = [leaf if v else leaf[0] for leaf, v in zip(leaves, varies, strict=True)]
+    width = search.width_of(model, len(members), n)
+    task = search.Task(model, config, scorers, with_train, varies, width)
+    return task, jax.tree.unflatten(tree, hypers)
 
 
 def _scope(model, data):
@@ -202,17 +211,16 @@ def _shape(data, splits):
     return Shape(fewest, data.x.shape[1], k, data.x.dtype)
 
 
-def _plan(members, data, masks, targets):
+def _plan(found, hypers, data, masks, targets):
     n, rows = len(data.x), bucket(*data.x.shape) - len(data.x)
     weight = np.ones(n) if data.weight is None else data.weight
-    train = np.asarray(masks.train) * weight * _class_weights(members[0], data, masks)
-    numbers = [jax.tree.map(lambda leaf: np.asarray(leaf, float), m.hyper) for m in members]
+    train = np.asarray(masks.train) * weight * _class_weights(found, data, masks)
     given = (
         np.pad(data.x, ((0, rows), (0, 0))),
         np.pad(targets, [(0, 0), (0, rows)] + [(0, 0)] * (targets.ndim - 2)),
         np.pad(train, ((0, 0), (0, rows))).astype(data.x.dtype),
         np.pad(np.asarray(masks.test), ((0, 0), (0, rows))).astype(data.x.dtype),
-        jax.tree.map(lambda *leaves: np.stack(leaves), *numbers),
+        hypers,
     )
     return search.Plan._make((*jax.tree.map(jnp.asarray, given), jax.random.key(0)))
 

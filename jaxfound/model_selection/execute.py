@@ -68,7 +68,7 @@ def execute(
 
 def lane_bytes(task: Task, plan: Plan, size: int) -> int:
     """Bytes of temporary arrays that the compiled program of a chunk of lanes takes."""
-    one = Lanes._make(np.zeros((3, size), np.int32))
+    one = Lanes._make(np.zeros((3, size), np.int32))  # a multiple of the width
     analysis: Any = evaluate.lower(task, plan, one).compile().memory_analysis()
     return int(analysis.temp_size_in_bytes + analysis.output_size_in_bytes)
 
@@ -93,13 +93,14 @@ def parse_bytes(memory: str | int) -> int:
 def _chunk_size(task, plan, total, memory):
     on_cpu = _on_cpu(plan)
     size = -(-total // (_CHUNKS_PER_CORE * cores())) if on_cpu else min(total, _LANES_AT_ONCE)
+    size = -(-size // task.width) * task.width
     if memory is None:
         return size
     limit, need = parse_bytes(memory), lane_bytes(task, plan, size)
     if need <= limit:
         return size
     # On a CPU the lanes of a chunk run one by one, and a shorter chunk needs no less.
-    smaller = max(1, size * limit // need)
+    smaller = max(1, size * limit // need // task.width) * task.width
     if on_cpu or (least := lane_bytes(task, plan, smaller)) > limit:
         least = need if on_cpu else least
         raise ValueError(

@@ -31,7 +31,10 @@ __all__ = [
     "held_out",
     "learning_curve",
     "permutation_test_score",
+    "width_of",
 ]
+
+_MOST_SCORES = 2**22  # rows times candidates that are fitted at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +45,15 @@ class Task:
     config: Any
     scorers: tuple[tuple[str, Scorer], ...]
     with_train: bool = False  # whether the rows trained on are scored too
+    varies: tuple[bool, ...] = ()  # which leaves of the plan's hypers have the axis of candidates
+    width: int = 1  # so many candidates are fitted to a mask at once
 
 
 class Lanes(NamedTuple):
-    """Of every lane, the row of the plan's tables that it takes."""
+    """Of every lane, the row of the plan's tables that it takes.
+
+    Each `width` neighbours differ in their candidates only.
+    """
 
     mask: Any  # int [l]
     candidate: Any
@@ -59,7 +67,7 @@ class Plan(NamedTuple):
     targets: Any  # [p n]
     train: Any  # [m n], masks times weights
     test: Any  # [m n]
-    hypers: Any  # leaves [h ...]
+    hypers: Any  # leaves [h ...], or [...] for what is the same for all candidates
     key: Any
 
 
@@ -100,10 +108,9 @@ def cross_validate(
       >>> scores = cross_validate(ridge, x, y, folds.k_fold(len(x)), scoring="r2")
       >>> scores.test["score"].mean()
     """
-    task = _task(model, config, scoring, with_train)
-    hypers = _one(task, hyper)
+    task, hypers = _one(_task(model, config, scoring, with_train), hyper)
     plan = _plan(x, y[None], weight, folds.train, folds.test, hypers, key)
-    return _shaped(task, plan, (len(folds.train), 1, 1), (len(folds.train),))
+    return _scores(task, plan, 1, (len(folds.train),))
 
 
 def grid(
@@ -128,10 +135,9 @@ def grid(
     Raises:
       ValueError: if leaves have different numbers of candidates, or none has any.
     """
-    task = _task(model, config, scoring, with_train)
-    hypers, h = _stacked(task, hypers)
+    task, hypers, h = _several(_task(model, config, scoring, with_train), hypers, len(x))
     plan = _plan(x, y[None], weight, folds.train, folds.test, hypers, key)
-    return _shaped(task, plan, (len(folds.train), h, 1), (len(folds.train), h), turn=True)
+    return jax.tree.map(jnp.transpose, _scores(task, plan, h, (len(folds.train), h)))
 
 
 def learning_curve(
@@ -153,13 +159,13 @@ def learning_curve(
       sizes: numbers of rows to train on; traced, so that other sizes compile nothing.
       x, y, folds, hyper, key, scoring, weight, config: as for `cross_validate`.
     """
-    task = _task(model, config, scoring, with_train=True)
+    task, hypers = _one(_task(model, config, scoring, with_train=True), hyper)
     train = first_rows(folds, sizes)
     shape = train.shape[:2]
     test = jnp.broadcast_to(folds.test, train.shape)
     train, test = (mask.reshape(-1, mask.shape[-1]) for mask in (train, test))
-    plan = _plan(x, y[None], weight, train, test, _one(task, hyper), key)
-    return _shaped(task, plan, (len(plan.train), 1, 1), shape)
+    plan = _plan(x, y[None], weight, train, test, hypers, key)
+    return _scores(task, plan, 1, shape)
 
 
 class Permuted(NamedTuple):
@@ -186,14 +192,13 @@ def permutation_test_score(
     Reference: M. Ojala, G. Garriga, Permutation tests for studying classifier performance,
     JMLR 11 (2010), definition 1.
     """
-    task = _task(model, config, scoring, with_train=False)
+    task, hypers = _one(_task(model, config, scoring, with_train=False), hyper)
     draws = jax.random.split(key, n_permutations + 1)
     shuffled = jax.vmap(lambda key: jax.random.permutation(key, y))(draws[1:])
     targets = jnp.concatenate([y[None], shuffled])
-    f = len(folds.train)
-    plan = _plan(x, targets, weight, folds.train, folds.test, _one(task, hyper), draws[0])
-    scores = _shaped(task, plan, (f, 1, len(targets)), (f, len(targets)))
-    means = {name: values.mean(0) for name, values in scores.test.items()}
+    plan = _plan(x, targets, weight, folds.train, folds.test, hypers, draws[0])
+    scores = _scores(task, plan, 1, (len(targets), len(folds.train)))
+    means = {name: values.mean(1) for name, values in scores.test.items()}
     beaten = {name: (m[1:] >= m[0]).sum().astype(m.dtype) for name, m in means.items()}
     return Permuted(
         {name: m[0] for name, m in means.items()},
@@ -232,17 +237,28 @@ def bootstrap(
 
 @partial(jax.jit, static_argnames="task")
 def evaluate(task: Task, plan: Plan, lanes: Lanes) -> Scores:
-    """The scores of some lanes of a plan. One after the other on a CPU, at once elsewhere.
+    """The scores of some lanes of a plan, as many as a multiple of the task's width.
 
-    On a CPU a fit that is too small to use all of it is still fastest when its data stays in a
-    cache, and each takes only as many iterations as it needs.
+    Candidates that are fitted at once share what does not depend on them: a scaler before the
+    model, a Gram matrix, every pass over the rows. Otherwise lanes run one after the other on a
+    CPU, where a fit is fastest while its data stays in a cache, and each takes only the steps that
+    it needs; and all at once elsewhere.
     """
     one = partial(_lane, task, plan)
-    return jax.lax.platform_dependent(
-        lanes,
-        cpu=lambda lanes: jax.lax.map(one, lanes),
-        default=lambda lanes: jax.vmap(one)(lanes),
+
+    def block(lanes):
+        first = Lanes(*(leaf[0] for leaf in lanes))
+        if task.width == 1:
+            return jax.tree.map(lambda leaf: leaf[None], one(first))
+        return jax.vmap(lambda c: one(first._replace(candidate=c)))(lanes.candidate)
+
+    blocks = Lanes(*(leaf.reshape(-1, task.width) for leaf in lanes))
+    scores = jax.lax.platform_dependent(
+        blocks,
+        cpu=lambda blocks: jax.lax.map(block, blocks),
+        default=lambda blocks: jax.vmap(block)(blocks),
     )
+    return jax.tree.map(jnp.ravel, scores)
 
 
 @partial(jax.jit, static_argnames="task")
@@ -283,7 +299,12 @@ def _lane(task, plan, lane):
 def _fitted(task, plan, lane):
     """The outputs of the lane's fit for all rows, and whether it converged."""
     train, y = plan.train[lane.mask], plan.targets[lane.target]
-    hyper = jax.tree.map(lambda leaf: leaf[lane.candidate], plan.hypers)
+    leaves, tree = jax.tree.flatten(plan.hypers)
+    chosen = [
+        leaf[lane.candidate] if varies else leaf
+        for leaf, varies in zip(leaves, task.varies, strict=True)
+    ]
+    hyper = tree.unflatten(chosen)
     key = jax.random.fold_in(plan.key, lane.mask)
     if _knows_scores(task):
         fit = partial(task.model.fit_with_scores, config=task.config)
@@ -326,12 +347,15 @@ def _defaults(task, hyper):
 
 
 def _one(task, hyper):
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], _defaults(task, hyper))
+    """The task and the hypers of a single candidate."""
+    hypers = jax.tree.map(jnp.asarray, _defaults(task, hyper))
+    return dataclasses.replace(task, varies=(False,) * len(jax.tree.leaves(hypers))), hypers
 
 
-def _stacked(task, hypers):
-    """The leaves with the axis of candidates, which numbers share, and how many there are."""
-    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(hypers)]
+def _several(task, hypers, n):
+    """The task, the hypers as arrays, and the number of candidates."""
+    hypers = jax.tree.map(jnp.asarray, hypers)
+    leaves = jax.tree.leaves(hypers)
     lengths = {leaf.shape[0] for leaf in leaves if leaf.ndim}
     if len(lengths) != 1:
         raise ValueError(
@@ -339,8 +363,20 @@ def _stacked(task, hypers):
             f"{type(hypers).__name__} arrays with one entry a candidate."
         )
     (h,) = lengths
-    full = [leaf if leaf.ndim else jnp.broadcast_to(leaf, (h,)) for leaf in leaves]
-    return jax.tree.unflatten(jax.tree.structure(hypers), full), h
+    varies = tuple(leaf.ndim > 0 for leaf in leaves)
+    return dataclasses.replace(task, varies=varies, width=width_of(task.model, h, n)), hypers, h
+
+
+def width_of(model: Any, n_candidates: int, n: int) -> int:
+    """How many candidates are fitted at once to `n` rows.
+
+    Those of a model that says `LOCK_STEP`, whose fits end after about as many steps each.
+    """
+    last = getattr(model, "stages", (model,))[-1]
+    if not getattr(last, "LOCK_STEP", False):
+        return 1
+    most = max(1, _MOST_SCORES // max(1, n))
+    return max(w for w in range(1, min(n_candidates, most) + 1) if n_candidates % w == 0)
 
 
 def _plan(x, targets, weight, train, test, hypers, key):
@@ -350,9 +386,8 @@ def _plan(x, targets, weight, train, test, hypers, key):
     return Plan(x, targets, train, test, hypers, key)
 
 
-def _shaped(task, plan, sizes, shape, *, turn=False):
-    """All lanes of a plan: every mask with every candidate and every target."""
-    index = jnp.indices(sizes).reshape(3, -1)
-    scores = evaluate(task, plan, Lanes._make(index))
-    out = jax.tree.map(lambda leaf: leaf.reshape(shape), scores)
-    return jax.tree.map(jnp.transpose, out) if turn else out
+def _scores(task, plan, n_candidates, shape):
+    """All lanes of a plan: every target and mask with every candidate."""
+    target, mask, candidate = jnp.indices((len(plan.targets), len(plan.train), n_candidates))
+    lanes = Lanes(mask.ravel(), candidate.ravel(), target.ravel())
+    return jax.tree.map(lambda leaf: leaf.reshape(shape), evaluate(task, plan, lanes))

@@ -33,8 +33,10 @@ __all__ = [
 ]
 
 SOLVERS = ("newton", "lbfgs", "gd", "proximal")  # what `Info.solver` points into
+LOCK_STEP = True  # fits to the same rows end after about as many steps each
 
 _NEWTON_WORK = 2**27  # products in a Hessian up to which fewer steps win over cheaper ones
+_SOFTMAX_WORK = 2**20  # the same for three classes or more, where Newton needs more steps
 _SAMPLED_ROWS = 2**15  # rows from which the first steps are taken on a sample
 _SAMPLE_STRIDE = 16
 _SAMPLE_PENALTY = 1e-4
@@ -224,8 +226,9 @@ def has_minimum(
 def _resolve(config, n, d):
     if config.solver != "auto":
         return config.solver
-    unknowns = (d + 1) * (1 if config.n_classes == 2 else config.n_classes)
-    return "newton" if n * unknowns**2 <= _NEWTON_WORK else "lbfgs"
+    if config.n_classes == 2:
+        return "newton" if n * (d + 1) ** 2 <= _NEWTON_WORK else "lbfgs"
+    return "newton" if n * ((d + 1) * config.n_classes) ** 2 <= _SOFTMAX_WORK else "lbfgs"
 
 
 def _problem(x, y, weight, hyper, config):

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 SOLVERS = ("cholesky", "svd", "cg", "lbfgs", "gd", "nonnegative")  # what `Info.solver` points into
+LOCK_STEP = True  # fits to the same rows end after about as many steps each
 Solver = Literal["auto", "cholesky", "svd", "cg", "lbfgs", "gd"]
 
 _dot = partial(jnp.matmul, precision="highest")

@@ -120,7 +120,7 @@ def solve(
     cholesky = factorise(known, problem.ridge)
     ill, lost = ill_conditioned(cholesky)
 
-    def careful(problem, cholesky):
+    def careful(problem, cholesky, lost):
         factor = seminormal(cholesky)
         if solver == "auto":
             factor = cond_per_lane(
@@ -129,12 +129,12 @@ def solve(
         return refined(problem, factor)
 
     if x.size * y.shape[1] <= _SMALL:
-        return careful(problem, cholesky)
+        return careful(problem, cholesky, lost)
 
-    def plain(problem, cholesky):
+    def plain(problem, cholesky, _):
         return direct(problem.moments, cholesky)
 
-    return cond_per_lane(ill, careful, plain, problem, cholesky)
+    return cond_per_lane(ill, careful, plain, problem, cholesky, lost)
 
 
 def triangle(
