@@ -61,10 +61,7 @@ def execute(
             progress(len(parts[i]), found)
             return found
 
-        # Two programs that factor several matrices at once block each other for good in JAX 0.10:
-        # each waits, on the threads that they share, for the other's. Wider ones use all cores.
-        alone = task.width == 1 and _on_cpu(plan)
-        spread = on_cores if alone else lambda function, items: [function(i) for i in items]
+        spread = on_cores if _on_cpu(plan) else lambda function, items: [function(i) for i in items]
         found = spread(run, range(len(parts)))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 

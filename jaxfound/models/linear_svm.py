@@ -15,7 +15,6 @@ from jaxfound.numerics.reduce import finite, ones_like_rows, present, row_sum
 __all__ = ["SOLVERS", "Config", "Hyper", "Params", "decision", "fit", "objective", "predict"]
 
 SOLVERS = ("newton", "proximal", "coordinate")  # what `Info.solver` points into
-LOCK_STEP = True  # fits to the same rows end after about as many steps each
 
 _dot = partial(jnp.matmul, precision="highest")
 

@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 SOLVERS = ("newton", "lbfgs", "gd", "proximal")  # what `Info.solver` points into
-LOCK_STEP = True  # fits to the same rows end after about as many steps each
 
 _NEWTON_WORK = 2**27  # products in a Hessian up to which fewer steps win over cheaper ones
 _SOFTMAX_WORK = 2**20  # the same for three classes or more, where Newton needs more steps

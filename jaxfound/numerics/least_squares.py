@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Bool, Float, Int
+from jaxfound.numerics import lapack
 from jaxfound.numerics.branch import cond_per_lane
 from jaxfound.numerics.compensated import product, total, two_sum
 from jaxfound.numerics.mesh import per_shard, shards
@@ -153,7 +154,7 @@ def triangle(
 
     def step(factor, w, x):
         rows = (x - mean[None]) * jnp.sqrt(w)[:, None]
-        return jnp.linalg.qr(jnp.concatenate([factor, rows]), mode="r")
+        return lapack.qr_triangle(jnp.concatenate([factor, rows]))
 
     # A single block needs no factor of fixed size to start from.
     start = jnp.zeros((0 if n <= size * shards() else d, d), x.dtype) if above is None else above
@@ -161,7 +162,7 @@ def triangle(
     triangles = per_shard(partial(row_fold, step, share, size=size), weight, x)
     if len(triangles) == 1:
         return triangles[0]
-    return jnp.linalg.qr(triangles.reshape(-1, d), mode="r")
+    return lapack.qr_triangle(triangles.reshape(-1, d))
 
 
 def factorise(known: Moments, ridge: Float[Array, " d"]) -> Cholesky:
@@ -170,7 +171,7 @@ def factorise(known: Moments, ridge: Float[Array, " d"]) -> Cholesky:
     # within a factor d (van der Sluis, 1969); its pivots then tell the condition number.
     gram = known.gram + jnp.diag(ridge)
     scale = _safe(jnp.sqrt(jnp.maximum(jnp.diagonal(gram), 0)))
-    lower = jnp.linalg.cholesky(gram / jnp.outer(scale, scale))
+    lower = lapack.cholesky(gram / jnp.outer(scale, scale))
     pivots = jnp.diagonal(lower)
     condition = jnp.where(jnp.isfinite(pivots).all(), pivots.max() / pivots.min(), jnp.inf)
     return Cholesky(lower, scale, condition)
@@ -187,7 +188,7 @@ def ill_conditioned(cholesky: Cholesky) -> tuple[Bool[Array, ""], Bool[Array, ""
 def direct(known: Moments, cholesky: Cholesky) -> Solution:
     """The plain solution of the normal equations."""
     lower, scale, condition = cholesky
-    coef = jax.scipy.linalg.cho_solve((lower, True), known.cross / scale[:, None]) / scale[:, None]
+    coef = lapack.cho_solve(lower, known.cross / scale[:, None]) / scale[:, None]
     error = jnp.finfo(lower.dtype).eps * condition**2
     rank, orthogonal = jnp.asarray(scale.size), jnp.asarray(False)
     intercept = _intercept(known, jnp.zeros_like(known.y_mean), coef)
@@ -198,7 +199,7 @@ def seminormal(cholesky: Cholesky) -> Factor:
     """The inverse by the Cholesky factor, good enough to refine with."""
     lower, scale, condition = cholesky
     identity = jnp.eye(scale.size, dtype=scale.dtype)
-    inverse = jax.scipy.linalg.solve_triangular(lower, identity, lower=True)
+    inverse = lapack.solve_lower(lower, identity)
     rank, orthogonal = jnp.asarray(scale.size), jnp.asarray(False)
     return Factor(inverse.T / scale[:, None], condition, rank, orthogonal)
 
@@ -227,7 +228,7 @@ def _thin(problem):
 
 
 def _pseudo_inverse_root(rows, scale, ridge):
-    _, values, vectors = jnp.linalg.svd(rows / scale[None], full_matrices=False)
+    _, values, vectors = lapack.svd(rows / scale[None])
     kept = values > jnp.finfo(rows.dtype).eps * max(rows.shape) * values[0]
     size = jnp.where(kept, jnp.sqrt(values**2 + ridge), 1)
     root = vectors.T * jnp.where(kept, 1 / size, 0)[None] / scale[:, None]

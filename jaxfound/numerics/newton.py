@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Bool, Float, Int
+from jaxfound.numerics.branch import lane_by_lane
 from jaxfound.numerics.lbfgs import Minimum
 
 __all__ = ["minimise", "solve_semidefinite"]
@@ -50,7 +51,7 @@ def minimise(
         point = state.point - state.step
         value, grad, hessian = derivatives(point)
         fell = value <= state.value - _ARMIJO * state.decrease + flat * jnp.abs(value)
-        step = solve_semidefinite(hessian, grad)
+        step = _solve(hessian, grad)
         better = _State(
             *(point, value, grad, step, grad @ step, state.n_iter + 1),
             done=jnp.abs(grad).max() <= tol,
@@ -83,3 +84,6 @@ def solve_semidefinite(
     lower = jnp.linalg.cholesky(scaled + damping)
     solution = jax.scipy.linalg.cho_solve((lower, True), right / scale) / scale
     return jnp.where(jnp.isfinite(solution).all(), solution, 0)
+
+
+_solve = lane_by_lane(solve_semidefinite)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Bool, Float, Int, Key
-from jaxfound.numerics import least_squares, subspace
+from jaxfound.numerics import lapack, least_squares, subspace
 from jaxfound.numerics.branch import cond_per_lane
 from jaxfound.numerics.moments import scatter
 from jaxfound.numerics.reduce import mean_of_sample, row_sum
@@ -176,7 +176,7 @@ def by_singular(
 
 def descending(matrix: Float[Array, "d d"]) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
     """Eigenvalues of a semidefinite matrix, largest first, and eigenvectors, one a row."""
-    values, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
+    values, vectors = lapack.eigh((matrix + matrix.T) / 2)
     return jnp.maximum(values[::-1], 0), vectors[:, ::-1].T
 
 
@@ -194,7 +194,7 @@ def orthogonal_axes(
 ) -> tuple[Float[Array, "r d"], Float[Array, " r"]]:
     """All axes, one a row, and singular values of the weighted centred rows."""
     rows = least_squares.triangle(x, weight, mean)
-    _, singular, vectors = jnp.linalg.svd(rows, full_matrices=False)
+    _, singular, vectors = lapack.svd(rows)
     return vectors, singular
 
 
@@ -204,7 +204,7 @@ def _completed(vectors, real):
     fixed = jax.random.normal(jax.random.key(0), vectors.shape, vectors.dtype)
     known = jnp.where(real[:, None], vectors, 0)
     fixed = jnp.where(real[:, None], vectors, fixed - _dot(_dot(fixed, known.T), known))
-    return jnp.where(real[:, None], vectors, jnp.linalg.qr(fixed.T)[0].T)
+    return jnp.where(real[:, None], vectors, lapack.qr(fixed.T)[0].T)
 
 
 def _axes(mean, amount, vectors, squares, rest, *, orthogonal):
