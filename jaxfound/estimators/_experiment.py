@@ -207,8 +207,10 @@ def _scope(model, data):
 
 def _shape(data, splits):
     fewest = min(len(train) for train, _ in splits)
+    n, d = data.x.shape
     k = None if data.classes is None else len(data.classes)
-    return Shape(fewest, data.x.shape[1], k, data.x.dtype)
+    largest = n if k is None else int(np.bincount(data.y, minlength=k).max())
+    return Shape(fewest, d, k, largest, data.x.dtype)
 
 
 def _plan(found, hypers, data, masks, targets):

@@ -15,7 +15,7 @@ from jaxfound.estimators.decomposition import PCA
 from jaxfound.estimators.linear_svm import LinearSVC
 from jaxfound.estimators.logistic import LogisticRegression
 from jaxfound.estimators.scaling import StandardScaler
-from jaxfound.estimators.svm import SVC, SVR
+from jaxfound.estimators.svm import SVC, SVR, class_rows
 from jaxfound.model_selection.pipeline import Pipeline
 from jaxfound.models import linear, linear_svm, logistic, pca, ridge, scaling, svm
 
@@ -28,6 +28,7 @@ class Shape(NamedTuple):
     n: int  # rows of the smallest fit
     d: int
     n_classes: int | None
+    largest_class: int  # rows
     dtype: np.dtype
 
 
@@ -165,7 +166,8 @@ def _machine(estimator, shape, **task):
 
 
 def _svc(estimator, shape):
-    return _machine(estimator, shape, n_classes=shape.n_classes)
+    k, rows = shape.n_classes, class_rows(shape.largest_class, shape.n_classes, (shape.n, shape.d))
+    return _machine(estimator, shape, n_classes=k, class_rows=rows)
 
 
 _CONVERSIONS: dict[type, Callable[[Any, Shape], Functional]] = {

@@ -99,7 +99,7 @@ class PCA(PrincipalComponents):
         """
         del y
         self._check_settings()
-        adds_up = np.ndim(X) == 2 and self._adds_up(*np.shape(X))
+        adds_up = isinstance(X, np.ndarray) and X.ndim == 2 and self._adds_up(*X.shape)
         sums = GRAM_COLUMNS if adds_up else 0
         table = self._table(X, sample_weight=sample_weight, streams=True, sums=sums)
         n, d = _rows_counted(table), table.x.shape[1]
