@@ -14,6 +14,7 @@ from jaxfound._types import Array, Bool, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import dual, kernels, kkt
 from jaxfound.numerics.branch import lane_by_lane
 from jaxfound.numerics.dual_driver import solve, widest
+from jaxfound.numerics.mesh import shards
 from jaxfound.numerics.reduce import finite, mean_of_sample, ones_like_rows
 
 __all__ = [
@@ -162,6 +163,11 @@ def fit_with_scores(
 
 
 def _fit(x, y, weight, hyper, config):
+    if shards() > 1:
+        raise ValueError(
+            f"svm.fit was called inside a mesh of {shards()} devices, expected one: in the dual "
+            "every row meets every other. Fit outside jax.set_mesh, or spread candidates instead."
+        )
     weight = ones_like_rows(x, weight)
     kernel = _kernel(config)
     shift = jax.lax.stop_gradient(_shift(x, weight, kernel))
