@@ -43,7 +43,8 @@ class FileRows:
           FileNotFoundError: if the file is no longer there.
           ValueError: if it has become shorter.
         """
-        space = memoryview(out.reshape(-1).view(np.uint8))
+        bytes_of: Any = out.reshape(-1).view(np.uint8)
+        space = memoryview(bytes_of)
         with _opened(self.path) as file:
             file.seek(self.offset)
             while len(space):
@@ -104,9 +105,9 @@ def of_npy(path: Path) -> FileRows:
     return FileRows(str(path), offset, shape, dtype)
 
 
-def of_memmap(rows: np.memmap) -> Any:
+def of_memmap(rows: Any) -> Any:
     """The rows of a memory map by their place in its file, or as they are if they have none."""
-    whole: Any = rows._mmap
+    whole = rows._mmap
     # A private map is not the file, and only rows that lie one behind the other can be read.
     if whole is None or rows.filename is None or rows.mode == "c" or not rows.flags.c_contiguous:
         return rows

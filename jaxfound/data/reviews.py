@@ -35,7 +35,8 @@ def movie_sentences(least: float = 0.5) -> Reviews:
     """
     check_number("least", least, least=0)
     path = resources.files("jaxfound.data") / "movie_sentences.tsv.xz"
-    with path.open("rb") as packed, lzma.open(packed, "rt", encoding="utf-8") as file:
+    with path.open("rb") as packed, lzma.open(packed, "rt", encoding="utf-8") as opened:
+        file: Any = opened
         rows = [line.rstrip("\n").split("\t", 1) for line in file]
     kept = [(text, float(rating)) for rating, text in rows if abs(float(rating)) >= least]
     return Reviews([text for text, _ in kept], np.array([r > 0 for _, r in kept], np.int64))

@@ -37,7 +37,7 @@ class Block(NamedTuple):
 
     def part(self, rows: slice) -> "Block":
         """The same of a slice of its rows."""
-        return Block(*(None if a is None else a[rows] for a in self[:3]), self.name)
+        return Block._make((*(None if a is None else a[rows] for a in self[:3]), self.name))
 
 
 class Target(NamedTuple):
@@ -90,7 +90,7 @@ class Rows:
         """The rows in blocks of a few megabytes, read into arrays."""
         rows = max(1, _PIECE_BYTES // max(1, self.shape[1] * self.dtype.itemsize))
         for part in self._parts(rows):
-            yield Block(*map(_read, part[:3]), part.name)
+            yield Block._make((*map(_read, part[:3]), part.name))
 
     def targets(self) -> Iterator[tuple[Any, Any]]:
         """`y` and `weight`, a part at a time; of files, x is not read for that."""
@@ -101,8 +101,7 @@ class Rows:
         """The number of rows, or the sum of their weights."""
         if self.shape[0] is not None and not self.weighted:
             return self.shape[0]
-        blocks = self._parts(_TARGET_ROWS)
-        return sum(len(b.x) if b.weight is None else float(_read(b.weight).sum()) for b in blocks)
+        return sum(map(_amount, self._parts(_TARGET_ROWS)))
 
     def map(self, function: Callable[[Any], Any]) -> "Rows":
         """The source with `function(x)` in the place of x, computed anew in every pass."""
@@ -206,7 +205,7 @@ def open_rows(rows: Any, y: Any = None, weight: Any = None) -> Rows:
 
 
 def _of_blocks(blocks):
-    start = blocks if callable(blocks) else partial(_started, blocks)
+    start: Any = blocks if callable(blocks) else partial(_started, blocks)
     if not callable(blocks) and not isinstance(blocks, Iterable):
         raise TypeError(
             f"rows is a {type(blocks).__name__}, expected an array, a path, or blocks in a list or "
@@ -218,6 +217,10 @@ def _of_blocks(blocks):
             "starts anew each time: give a list, or the function that makes it."
         )
     return lambda: (_as_block(block, f"block {i}") for i, block in enumerate(start()))
+
+
+def _amount(block):
+    return len(block.x) if block.weight is None else float(np.asarray(block.weight).sum())
 
 
 def _read(part):
@@ -235,7 +238,7 @@ def _as_block(block, name):
             f"{name} has {len(parts)} parts, expected x, (x, y) or (x, y, weight) as a tuple."
         )
     arrays = [None if part is None else np.asarray(part) for part in parts]
-    return Block(*arrays, *[None] * (3 - len(arrays)), name)
+    return Block._make((*arrays, *[None] * (3 - len(arrays)), name))
 
 
 def _of_arrays(x, y, weight):

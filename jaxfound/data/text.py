@@ -111,7 +111,7 @@ class Tokenizer:
         """
         self._require_words()
         unknown = self.word_index.get(self.oov_token) if self.oov_token is not None else None
-        find = self._kept().get
+        find: Any = self._kept().get
         rows = (map(find, words, repeat(unknown)) for words in self._tokens(texts))
         return [list(row) if unknown else list(filter(None, row)) for row in rows]
 

@@ -37,7 +37,7 @@ class Problem(NamedTuple):
     survives features far from zero. Unknowns are one matrix, the intercept its last row."""
 
     x: Float[Array, "n d"] | None  # None where the rows are out of core
-    y: Int[Array, " n"] | None
+    y: Any  # int [n], or None
     weight: Float[Array, " n"] | None  # None is all ones
     total: Float[Array, ""]  # of the weights
     shift: Float[Array, " d"]
@@ -81,7 +81,8 @@ def value_and_slope(problem: Problem, theta: Float[Array, "m k"]) -> tuple[Array
         slopes = _dot(slope.T, x).T, slope.sum(0, keepdims=True)
         return value, jnp.concatenate(slopes if len(theta) > d else slopes[:1])
 
-    return _penalised(problem, theta, *row_sum(statistic, problem.weight, problem.x, problem.y))
+    x: Any = problem.x
+    return _penalised(problem, theta, *row_sum(statistic, problem.weight, x, problem.y))
 
 
 def by_newton(

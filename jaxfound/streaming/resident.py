@@ -29,7 +29,7 @@ class Resident:
 
     def __init__(self, rows: Rows, *, y_dtype: Any = None, allow_nan: bool = False):
         (self._block,) = rows
-        self.dtype, (self.n, self.d) = computed(rows.dtype), rows.shape
+        self.dtype, (self.n, self.d) = computed(rows.dtype), self._block.x.shape
         self._y_dtype, self._allow_nan = y_dtype, allow_nan
         size = max(1, _CHUNK_BYTES // (self.d * self.dtype.itemsize))
         self._size = min(self.n, size, _MOST_ROWS)
