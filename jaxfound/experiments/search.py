@@ -30,7 +30,7 @@ FIXED: dict[str, Any] = {"cv": 5, "refit": False}
 )
 def run(quick: bool) -> Result:
     data: Any = load_digits(return_X_y=True)
-    x, y = (part[::3] if quick else part for part in data)
+    x, y = (part[:: 6 if quick else 3] for part in data)
 
     def ours():
         chain = make_pipeline(jf.StandardScaler(), jf.LogisticRegression())
