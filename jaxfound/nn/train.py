@@ -1,8 +1,8 @@
 """Training as pure functions: an epoch is one program over data that lies on the device.
 
-    config = Config(loss="softmax", batch_size=128)          # static
-    graph, state = start(CNN(rngs=nnx.Rngs(0)), key, config=config)   # nnx.split, once
-    state = run(graph, state, data, steps, hyper, config=config)      # until `state.step == stop`
+    config = Config(loss="softmax", batch_size=128)  # static
+    graph, state = start(CNN(rngs=nnx.Rngs(0)), key, config=config)  # nnx.split, once
+    state = run(graph, state, data, stop, hyper, span=n // 128, total=10 * n // 128, config=config)
     scores = evaluate(graph, state.params, state.rest, data, config=config)
     logits = predict(graph, state.params, state.rest, data.x, config=config)
 
@@ -44,7 +44,6 @@ __all__ = [
     "run",
     "start",
     "step",
-    "steps_per_epoch",
 ]
 
 
@@ -126,11 +125,6 @@ def start(module: nnx.Module, key: Key, *, config: Config = Config()) -> tuple[A
     return graph, jax.tree.map(jnp.copy, state)  # `run` gives its memory away
 
 
-def steps_per_epoch(rows: int, config: Config) -> int:
-    """So many batches that every one of `rows` is seen; the last is filled from all of them."""
-    return -(-rows // config.batch_size)
-
-
 @partial(jax.jit, static_argnames=("graph", "config"), donate_argnames="state")
 def run(
     graph: Any,
@@ -139,27 +133,27 @@ def run(
     stop: Int[Array, ""] | int,
     hyper: Hyper = Hyper(),
     *,
-    epoch: Int[Array, ""] | int,
+    span: Int[Array, ""] | int,
     total: Int[Array, ""] | int,
     config: Config = Config(),
 ) -> State:
-    """Trains from `state.step` to step `stop`, within one epoch; at once at a loss that is NaN.
+    """Trains from `state.step` to step `stop`, in one pass over the data.
 
     Args:
       graph, state: from `start`. The state's memory is used for the result.
       data: on the device.
-      stop: at most the end of the epoch that `state.step` is in.
+      stop: at most the end of the pass that `state.step` is in.
       hyper: traced; sweeps do not recompile.
-      epoch: steps in an epoch, `steps_per_epoch` of the rows whose weight is not 0.
+      span: steps in a pass, most simply as many as it takes to see every row that is present.
       total: steps of the whole run, for the schedule.
 
     Returns:
-      The new state: `state.step < stop` means that the loss of step `state.step` was not finite.
-      `state.sums` over the steps of this epoch are its mean loss and accuracy.
+      The new state, at `stop`, or at the step whose loss was not finite.
+      `state.sums` over the steps of this pass are its mean loss and accuracy.
     """
-    epoch, total, stop = (jnp.asarray(a, state.step.dtype) for a in (epoch, total, stop))
-    rows = _draw(_key(state, "draw", state.step // epoch), data, epoch, config.batch_size)
-    fresh = state.step % epoch == 0
+    span, total, stop = (jnp.asarray(a, state.step.dtype) for a in (span, total, stop))
+    rows = _draw(_key(state, "draw", state.step // span), data, span, config.batch_size)
+    fresh = state.step % span == 0
     state = state._replace(sums=jax.tree.map(lambda s: jnp.where(fresh, 0.0, s), state.sums))
 
     def going(carry):
@@ -168,7 +162,7 @@ def run(
 
     def one(carry):
         state, _ = carry
-        first = state.step % epoch * config.batch_size
+        first = state.step % span * config.batch_size
         chosen = jax.lax.dynamic_slice(rows, [first], [config.batch_size])
         batch = jax.tree.map(lambda a: a[chosen], data._replace(weight=None))
         after = step(graph, state, batch, hyper, total=total, config=config)
@@ -261,8 +255,8 @@ def _halved(a):
     return a.astype(jnp.bfloat16) if jnp.issubdtype(a.dtype, jnp.floating) else a
 
 
-def _draw(key, data, epoch, batch_size):
-    """The rows of an epoch's batches, in order.
+def _draw(key, data, span, batch_size):
+    """The rows of a pass's batches, in order.
 
     Systematic sampling: evenly spaced marks on the line of cumulated weights, from a random
     offset. With equal weights and as many marks as rows every row is drawn once.
@@ -271,12 +265,12 @@ def _draw(key, data, epoch, batch_size):
     size = -(-n // batch_size) * batch_size
     line = jnp.cumsum(jnp.ones(n, _FLOAT) if data.weight is None else _FLOAT(data.weight))
     offset, order = jax.random.split(key)
-    marks, place = epoch * batch_size, jnp.arange(size)
+    marks, place = span * batch_size, jnp.arange(size)
     spots = (_FLOAT(place) + jax.random.uniform(offset, dtype=_FLOAT)) * (line[-1] / _FLOAT(marks))
     spots = jnp.minimum(spots, jnp.nextafter(line[-1], _FLOAT(0)))
     rows = jnp.searchsorted(line, spots, side="right")
     shuffled = jax.random.uniform(order, (size,), _FLOAT)
-    # Rows of weight 0 make the epoch shorter: the marks behind its end come last.
+    # Rows of weight 0 make the pass shorter: the marks behind its end come last.
     return rows[jnp.argsort(jnp.where(place < marks, shuffled, _FLOAT(2)))]
 
 
