@@ -113,8 +113,8 @@ def _as_tree(arrays, like, directory):
     expected = [(a.shape, a.dtype) for a in _arrays(like)]
     if [(a.shape, a.dtype) for a in arrays] != expected:
         raise ValueError(
-            f"{directory} has the checkpoints of another run: expected arrays of the shapes of this "
-            "network and optimiser. Choose an empty directory, or the same settings."
+            f"{directory} has the checkpoints of another run: expected arrays of the shapes "
+            "of this network and optimiser. Choose an empty directory, or the same settings."
         )
     restored = [
         jax.random.wrap_key_data(jnp.asarray(a), impl=jax.random.key_impl(old))

@@ -12,7 +12,7 @@ from jaxfound._types import Key
 from jaxfound.nn import checkpoint
 from jaxfound.nn.progress import progress_bar
 from jaxfound.nn.stream import Stream, epoch_steps, part_steps, parts
-from jaxfound.nn.train import Config, Data, Hyper, State, evaluate, run, start
+from jaxfound.nn.train import Config, Data, Hyper, Scores, State, evaluate, run, start
 
 __all__ = ["History", "Trained", "fit"]
 
@@ -108,8 +108,8 @@ def _epoch(graph, state, plan, history, bar):
             )
             _check_finite(state, stop, epoch, plan.hyper)
             bar.steps(epoch, int(state.step) / steps, config.batch_size * steps)
-        sums.append(state.sums)
-    _note(history, jax.tree.map(lambda *parts: sum(parts) / steps, *sums))
+        sums.append(np.array(state.sums))  # now: the next part takes over their memory
+    _note(history, Scores(*(sum(sums) / steps)))
     return state
 
 

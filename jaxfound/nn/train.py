@@ -2,14 +2,16 @@
 
     config = Config(loss="softmax", batch_size=128)  # static
     graph, state = start(CNN(rngs=nnx.Rngs(0)), key, config=config)  # nnx.split, once
-    state = run(graph, state, data, stop, hyper, span=n // 128, total=10 * n // 128, config=config)
+    for epoch in range(10):
+        stop = (epoch + 1) * steps
+        state = run(graph, state, data, stop, hyper, span=steps, total=10 * steps, config=config)
     scores = evaluate(graph, state.params, state.rest, data, config=config)
     logits = predict(graph, state.params, state.rest, data.x, config=config)
 
 `data` is a `Data(x, y, weight)`; `x` may be any pytree of arrays whose first axis is the rows, and
 is handed to the module as it is. `y` are class indices (0 or 1 for the sigmoid). Batches are drawn
 by weight: a row of weight 0 never, one of weight 2 twice as often as one of weight 1; with equal
-weights an epoch is a permutation. So the loss is a plain mean, and padding is a weight of 0.
+weights a pass is a permutation. So the loss is a plain mean, and padding is a weight of 0.
 
 Everything that is random comes from the key and the step, so a run continues from its `State` with
 the bits that it would have had. `nn.loop.fit` drives this: epochs, validation, early stopping,
@@ -193,7 +195,7 @@ def step(
         return losses.mean(), (logits, rest)
 
     (loss, (logits, rest)), slopes = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    scale = jnp.minimum(1, hyper.clip / jnp.maximum(optax.global_norm(slopes), 1e-30))
+    scale = jnp.minimum(1, hyper.clip / jnp.maximum(optax.tree.norm(slopes), 1e-30))
     slopes = jax.tree.map(lambda g: g * scale, slopes)
     rate = hyper.learning_rate * config.schedule(_FLOAT(state.step) / _FLOAT(total))
     with jax.numpy_dtype_promotion("standard"):  # optax leaves casts to JAX
