@@ -1,11 +1,13 @@
-"""Checkpoints: the arrays of a run and its history, written whole or not at all, by Orbax.
+"""Checkpoints: the arrays of a run, written whole or not at all by Orbax, and its history.
 
-A run that is killed at any moment finds the last one that is whole. Each carries a digest of its
-contents: one that the disk has torn is passed over for the one before, with a warning.
+A run that is killed at any moment finds the last one that is whole. Behind its arrays each has a
+file of notes with the digests of all others: one that was not finished, or that the disk has torn,
+is passed over for the one before, with a warning.
 """
 
 import hashlib
 import json
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -19,6 +21,7 @@ import orbax.checkpoint as ocp
 __all__ = ["Checkpoint", "load", "save"]
 
 KEPT = 2  # the last one, and one to fall back on
+_NOTES = "notes.json"
 _ROOM = 2**17  # bytes that a checkpoint takes besides its arrays
 
 
@@ -38,14 +41,15 @@ def save(directory: str | Path, number: int, tree: Any, notes: dict[str, Any]) -
       OSError: if it cannot be written; the checkpoints before it are whole.
     """
     arrays = _arrays(tree)
-    text = {"notes": notes, "digest": _digest(arrays, notes)}
-    parts = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), text=ocp.args.JsonSave(text))
+    place = Path(directory).resolve()
     try:
-        _check_room(directory, arrays)
-        with _manager(directory) as manager:
+        _check_room(place, arrays)
+        with _manager(place) as manager:
             if number in manager.all_steps():  # one that was torn
                 manager.delete(number)
-            manager.save(number, args=parts, force=True)
+            saved = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays))
+            manager.save(number, args=saved, force=True)
+        _write_notes(place / str(number), notes)
     except Exception as error:  # each layer below has its own for a full disk
         raise OSError(_not_written(directory, number, error)) from error
 
@@ -64,18 +68,20 @@ def load(directory: str | Path, like: Any) -> Checkpoint | None:
     """
     if not Path(directory).is_dir():
         return None
-    with _manager(directory) as manager:
+    with _manager(Path(directory).resolve()) as manager:
         for number in sorted(manager.all_steps(), reverse=True):
             try:
-                found = _read(manager, number)
-            except Exception as error:  # whatever a torn file makes of Orbax
+                notes = _whole(Path(directory, str(number)))
+            except (OSError, ValueError) as error:
                 warnings.warn(
                     f"Checkpoint {number} in {directory} is torn and passed over for the one "
-                    f"before it ({type(error).__name__}: {str(error).splitlines()[0][:100]}).",
+                    f"before it: {error}.",
                     stacklevel=2,
                 )
                 continue
-            return Checkpoint(_as_tree(found.tree, like, directory), found.notes)
+            saved = ocp.args.Composite(arrays=ocp.args.StandardRestore())
+            arrays = [np.asarray(a) for a in manager.restore(number, args=saved)["arrays"]]
+            return Checkpoint(_as_tree(arrays, like, directory), notes)
     return None
 
 
@@ -83,25 +89,30 @@ def _manager(directory):
     options = ocp.CheckpointManagerOptions(
         max_to_keep=KEPT, enable_async_checkpointing=False, cleanup_tmp_directories=True
     )
-    return ocp.CheckpointManager(Path(directory).resolve(), options=options)
+    return ocp.CheckpointManager(directory, options=options)
 
 
-def _read(manager, number):
-    parts = ocp.args.Composite(arrays=ocp.args.StandardRestore(), text=ocp.args.JsonRestore())
-    found = manager.restore(number, args=parts)
-    arrays = [np.asarray(a) for a in found["arrays"]]
-    notes = found["text"]["notes"]
-    if _digest(arrays, notes) != found["text"]["digest"]:
-        raise ValueError("its contents have changed since it was written")
-    return Checkpoint(arrays, notes)
+def _write_notes(folder, notes):
+    text = json.dumps({"notes": notes, "digests": _digests(folder)})
+    unfinished = folder / (_NOTES + ".part")
+    unfinished.write_text(text, "utf-8")
+    os.replace(unfinished, folder / _NOTES)
 
 
-def _digest(arrays, notes):
-    digest = hashlib.sha256(json.dumps(notes, sort_keys=True).encode())
-    for array in arrays:
-        digest.update(f"{array.shape} {array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+def _whole(folder):
+    """The notes of a checkpoint whose files are those that were written."""
+    written = json.loads((folder / _NOTES).read_text("utf-8"))
+    changed = written["digests"].items() ^ _digests(folder).items()
+    if changed:
+        raise ValueError(f"{min(changed)[0]} is not what was written")
+    return written["notes"]
+
+
+def _digests(folder):
+    files = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(_NOTES)]
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
+    }
 
 
 def _arrays(tree):
@@ -131,8 +142,7 @@ def _is_key(a):
 
 def _check_room(directory, arrays):
     # Orbax finds out as well, but its threads fill the screen with what they think of it.
-    place = Path(directory).absolute()
-    place = next(path for path in (place, *place.parents) if path.exists())
+    place = next(path for path in (directory, *directory.parents) if path.exists())
     free, needed = shutil.disk_usage(place).free, sum(a.nbytes for a in arrays) + _ROOM
     if free < needed:
         raise OSError(f"the disk has {free >> 10} KiB free and {needed >> 10} KiB are needed")

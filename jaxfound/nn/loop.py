@@ -14,7 +14,7 @@ from jaxfound.nn.progress import progress_bar
 from jaxfound.nn.stream import Stream, epoch_steps, part_steps, parts
 from jaxfound.nn.train import Config, Data, Hyper, Scores, State, evaluate, run, start
 
-__all__ = ["History", "Trained", "fit"]
+__all__ = ["History", "Trained", "fit", "one_epoch"]
 
 History = dict[str, list[float]]  # "loss", "accuracy", "val_loss", "val_accuracy", one an epoch
 
@@ -82,6 +82,27 @@ def fit(
                 checkpoint.save(directory, len(history["loss"]), (state, best), history)
             bar.epoch(history)
     return Trained(graph, state, *(best or (state.params, state.rest)), history)
+
+
+def one_epoch(
+    graph: Any, state: State, data: Data, hyper: Hyper = Hyper(), config: Config = Config()
+) -> tuple[State, History]:
+    """One more epoch from where a run ended, on other data perhaps.
+
+    Args:
+      graph, state: from `start` or `Trained`; the state stays usable.
+
+    Returns:
+      The new state, and the history of this epoch.
+
+    Raises:
+      FloatingPointError: as soon as the loss is not finite.
+    """
+    history: History = {"loss": [], "accuracy": []}
+    draws = jax.random.fold_in(state.key, 1)  # other ones than in the last epoch
+    state = jax.tree.map(jnp.copy, state._replace(step=jnp.zeros_like(state.step), key=draws))
+    with progress_bar(1) as bar:
+        return _epoch(graph, state, _Plan(data, hyper, config, 1), history, bar), history
 
 
 class _Plan(NamedTuple):
