@@ -38,6 +38,23 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     checked array `[n ...]`, `_network(shape, n_classes, rngs)` the module from its rows to logits.
     """
 
+    epochs: int
+    batch_size: int
+    optimizer: Callable[..., optax.GradientTransformation]
+    learning_rate: float
+    schedule: str
+    weight_decay: float
+    clip_norm: float | None
+    label_smoothing: float
+    mixed_precision: bool
+    class_weight: Any
+    patience: int | None
+    validation_fraction: float
+    checkpoint_dir: Any
+    random_state: Any
+    _inputs: Callable[[Any], Any]
+    _network: Callable[..., nnx.Module]
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Trains from the beginning (or from the last checkpoint) for `epochs` epochs.
 
@@ -113,6 +130,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         if isinstance(index, jax.Array) and self.classes_.dtype.kind in "biuf":
             return jnp.asarray(self.classes_)[index]
         return self.classes_[np.asarray(index)]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The trained arrays by their names in the network, such as "out.kernel"."""
+        check_is_fitted(self)
+        named = nnx.to_flat_state(self._state.params)
+        return {".".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in named}
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "classes_")
@@ -356,8 +379,8 @@ def _padded(table):
     weight = table.weight
     if weight is None and size > n:
         weight = np.ones(n, _FLOAT)
-    rows = (table.x, table.y, weight)
-    return train.Data(*(None if r is None else jnp.asarray(_longer(r, size)) for r in rows))
+    x, y = (jnp.asarray(_longer(rows, size)) for rows in (table.x, table.y))
+    return train.Data(x, y, None if weight is None else jnp.asarray(_longer(weight, size)))
 
 
 def _size(x):

@@ -81,7 +81,8 @@ def fit(
             if directory is not None:
                 checkpoint.save(directory, len(history["loss"]), (state, best), history)
             bar.epoch(history)
-    return Trained(graph, state, *(best or (state.params, state.rest)), history)
+    params, rest = best or (state.params, state.rest)
+    return Trained(graph, state, params, rest, history)
 
 
 def one_epoch(
@@ -130,7 +131,8 @@ def _epoch(graph, state, plan, history, bar):
             _check_finite(state, stop, epoch, plan.hyper)
             bar.steps(epoch, int(state.step) / steps, config.batch_size * steps)
         sums.append(np.array(state.sums))  # now: the next part takes over their memory
-    _note(history, Scores(*(sum(sums) / steps)))
+    loss, accuracy = np.sum(sums, axis=0) / steps
+    _note(history, Scores(loss, accuracy))
     return state
 
 

@@ -200,7 +200,7 @@ def step(
     rate = hyper.learning_rate * config.schedule(_FLOAT(state.step) / _FLOAT(total))
     with jax.numpy_dtype_promotion("standard"):  # optax leaves casts to JAX
         moves, optimizer = config.optimizer(rate).update(slopes, state.optimizer, state.params)
-    params = optax.apply_updates(_decayed(state.params, rate * hyper.weight_decay), moves)
+    params: Any = optax.apply_updates(_decayed(state.params, rate * hyper.weight_decay), moves)
     accuracy = (_classes(logits) == batch.y).mean(dtype=_FLOAT)
     sums = jax.tree.map(jnp.add, state.sums, Scores(loss, accuracy))
     return State(params, rest, optimizer, state.key, state.step + 1, sums)
