@@ -177,7 +177,9 @@ def test_every_kind_of_source_has_the_same_rows(kind, tmp_path, dtype):
         np.testing.assert_array_equal(got, want)
     want, _ = ridge.fit(*map(jnp.asarray, (x, y, weight)))
     got, _ = streaming.fit(ridge.fit, rows)
-    assert_close(got, want, CASES[0].rtol(dtype))
+    # What they predict: an intercept near zero is a difference of means.
+    predicted = (ridge.predict(params, jnp.asarray(x[:100])) for params in (got, want))
+    assert_close(*([p] for p in predicted), CASES[0].rtol(dtype))
 
 
 def test_files_are_read_and_not_mapped(tmp_path):
@@ -191,7 +193,7 @@ def test_a_program_compiles_once_whatever_the_number_of_rows():
     for n in (2900, 3000):
         x, y, _ = data(CASES[0], np.float32, n=n)
         streaming.fit(linear.fit, open_rows(in_blocks(x, y)))
-        sizes.append(stream._add._cache_size())
+        sizes.append(stream.add_to._cache_size())
     assert sizes[0] == sizes[1]
 
 
