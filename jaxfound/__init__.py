@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "CNNClassifier": "jaxfound.estimators.neural",
     "IncrementalPCA": "jaxfound.estimators.decomposition",
     "PCA": "jaxfound.estimators.decomposition",
     "GradientDescentRegressor": "jaxfound.estimators.linear",
@@ -35,6 +36,7 @@ _ROOMS = (
     "metrics",
     "model_selection",
     "models",
+    "nn",
     "numerics",
     "parallel",
     "streaming",
@@ -44,6 +46,7 @@ __all__ = [
     "PCA",
     "SVC",
     "SVR",
+    "CNNClassifier",
     "GradientDescentRegressor",
     "IncrementalPCA",
     "LinearRegression",
@@ -58,6 +61,7 @@ __all__ = [
     "metrics",
     "model_selection",
     "models",
+    "nn",
     "numerics",
     "parallel",
     "streaming",
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
         metrics,
         model_selection,
         models,
+        nn,
         numerics,
         parallel,
         streaming,
@@ -80,6 +85,7 @@ if TYPE_CHECKING:
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
     from jaxfound.estimators.linear_svm import LinearSVC
     from jaxfound.estimators.logistic import LogisticRegression
+    from jaxfound.estimators.neural import CNNClassifier
     from jaxfound.estimators.scaling import StandardScaler
     from jaxfound.estimators.svm import SVC, SVR
 

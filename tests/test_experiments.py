@@ -34,6 +34,7 @@ COURSE = [
     "rings",
     "svm-learning-curve",
     "search",
+    "cnn-images",
 ]
 
 # --- lessons made for the tests ---------------------------------------------------------------
@@ -285,7 +286,10 @@ def test_an_unknown_lesson_ends_with_2_and_the_near_ones(capsys):
     [
         (["--only", "slope"], ["slope-intercept"]),
         (["--only", "calculus"], ["quadratic", "sigmoid"]),
-        (["--only", "slope, real"], ["slope-intercept", "real-data", "fashion-components"]),
+        (
+            ["--only", "slope, real"],
+            ["slope-intercept", "real-data", "fashion-components", "cnn-images"],
+        ),
         (["sigmoid", "real-data", "--only", "calculus"], ["sigmoid"]),
         (["sigmoid", "sigmoid"], ["sigmoid"]),
         ([], COURSE),
