@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfound._types import Array, Float, Int
-from jaxfound.numerics import dual, kernels
+from jaxfound.numerics import dual, interior, kernels
 from jaxfound.numerics.dual_blocks import decompose
 
 __all__ = ["Solution", "solve", "widest"]
@@ -86,6 +86,7 @@ def _run(kernel, scales, x, state, *, problem, tol, max_iter):
     if x.shape[0] > _WHOLE_ROWS:
         return decompose(kernel, scales, x, problem, state, tol=tol, max_iter=max_iter)
     gram = kernels.matrix(kernel, scales, x, x)
+    state = interior.nearer(gram, problem, state, tol=tol)
     state = dual.smo(
         partial(jax.lax.dynamic_index_in_dim, gram, keepdims=False),
         jnp.diagonal(gram).astype(state.slope.dtype),
