@@ -103,7 +103,7 @@ def approach(
         return carry.going & (carry.measure > _CLOSE * tol) & (carry.n_iter < _MOST_STEPS)
 
     found = jax.lax.while_loop(go_on, partial(_step, box), carry)
-    beta = _feasible(_snapped(box, found.best, problem), problem, box.total)
+    beta = dual.feasible(_snapped(box, found.best, problem), problem, box.total)
     slope = state.slope - _dot(gram, beta - state.beta)
     better = _value(box, beta, slope) > _value(box, state.beta, state.slope)
     after = dual.State(beta, slope, dual.gap(problem, beta, slope), state.n_iter + found.n_iter)
@@ -220,17 +220,6 @@ def _snapped(box, point, problem):
     u = jnp.where(low, 0, point.u)
     beta = jnp.where(high[0], problem.high, u[0]) - jnp.where(high[1], -problem.low, u[1])
     return jnp.where(box.real.any(0), beta, 0)
-
-
-def _feasible(beta, problem, total):
-    """Inside the box, and with that sum: free rows take what is missing, if they can."""
-    beta = jnp.clip(beta, problem.low, problem.high)
-    missing = total - beta.sum()
-    room = jnp.where(missing > 0, problem.high - beta, beta - problem.low)
-    free = jnp.where((beta > problem.low) & (beta < problem.high) & (beta != 0), room, 0)
-    room = jnp.where(free.sum() >= jnp.abs(missing), free, room)
-    share = missing / jnp.maximum(room.sum(), jnp.finfo(beta.dtype).tiny)
-    return jnp.clip(beta + share * room, problem.low, problem.high)
 
 
 def _beta(halves):
