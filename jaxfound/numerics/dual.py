@@ -71,9 +71,11 @@ def feasible(
     beta: Float[Array, " n"], problem: Problem, total: Float[Array, ""]
 ) -> Float[Array, " n"]:
     """`beta` inside the box, and with that sum: free rows take what is missing, if they can."""
-
     beta = jnp.clip(beta, problem.low, problem.high)
     missing = total - beta.sum()
+    # What is no more than rounding must not push rows off their bounds.
+    rounding = 8 * jnp.finfo(beta.dtype).eps * jnp.abs(beta).sum()
+    missing = jnp.where(jnp.abs(missing) > rounding, missing, 0)
     room = jnp.where(missing > 0, problem.high - beta, beta - problem.low)
     free = jnp.where((beta > problem.low) & (beta < problem.high) & (beta != 0), room, 0)
     room = jnp.where(free.sum() >= jnp.abs(missing), free, room)
