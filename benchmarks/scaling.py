@@ -1,4 +1,4 @@
-"""How time grows with rows, and what a mesh costs: `python -m benchmarks.scaling`.
+"""How time grows with rows, what a mesh costs, and a file: `python -m benchmarks.scaling`.
 
 Growth: the exponent of time against n, 1 where twice the rows take twice the time. Weak scaling:
 every device of a mesh has the same number of rows, whatever the number of devices; on a CPU its
@@ -7,7 +7,9 @@ devices share the cores, so that time per row is what can stay.
 
 import argparse
 import statistics
+import tempfile
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from jaxfound import parallel
-from jaxfound.models import logistic, ridge, scaling
+from jaxfound import data, parallel, streaming
+from jaxfound.models import logistic, pca, ridge, scaling
 
 __all__ = ["main"]
 
@@ -30,6 +32,8 @@ FITS = {
     "logistic": lambda x, y, weight: logistic.fit(x, (y > 0).astype(int), weight, config=_BINARY),
     "scaling": lambda x, y, weight: scaling.fit(x, weight),
 }
+FILE_ROWS = 4_000_000
+STREAMED = {"ridge": ridge.fit, "pca": pca.fit, "scaling": scaling.fit}
 
 
 def main() -> None:
@@ -42,6 +46,7 @@ def main() -> None:
     _show("rows", rows, {name: _growth(fit, rows, options.repeats) for name, fit in FITS.items()})
     devices = [p for p in DEVICES if p <= jax.device_count()]
     _show("devices", devices, {n: _weak(fit, devices, options.repeats) for n, fit in FITS.items()})
+    _show_streamed(min(FILE_ROWS, options.most_rows), options.repeats)
 
 
 def _data(n):
@@ -67,6 +72,32 @@ def _weak(fit, devices, repeats):
             if p == 1:
                 ratio = _ratio(fit, (*rows, None), plain, 5 * repeats)
     return [f"{1e3 * t:.1f} ms" for t in cells], [f"1 device: {ratio:.2f} x plain"]
+
+
+def _show_streamed(n, repeats):
+    x, y = _data(n)
+    table = Table("fit", f"{n} rows in memory", "from a file", "read", "share of the speed")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, array in (("x.npy", x), ("y.npy", y)):
+            np.save(Path(folder, name), array)
+        sources = [
+            data.open_rows(x, y),
+            data.open_rows(Path(folder, "x.npy"), Path(folder, "y.npy")),
+        ]
+        for name, fit in STREAMED.items():
+            pairs = [
+                [_one(streaming.fit, (fit, rows)) for rows in sources] for _ in range(repeats + 1)
+            ]
+            memory, file = map(statistics.median, zip(*pairs[1:], strict=True))
+            speed = f"{x.nbytes / file / 1e9:.1f} GB/s"
+            table.add_row(
+                name,
+                f"{1e3 * memory:.1f} ms",
+                f"{1e3 * file:.1f} ms",
+                speed,
+                f"{memory / file:.2f}",
+            )
+    Console(width=140).print(table)
 
 
 def _ratio(fit, data, other, repeats):

@@ -29,11 +29,18 @@ _HOME = {
     "SVR": "jaxfound.estimators.svm",
     "StandardScaler": "jaxfound.estimators.scaling",
     "config_context": "jaxfound._config",
+    "AttributionDisplay": "jaxfound.estimators.input_displays",
+    "PartialDependenceDisplay": "jaxfound.estimators.input_displays",
+    "PermutationImportanceDisplay": "jaxfound.estimators.input_displays",
+    "CoefficientDisplay": "jaxfound.estimators.fit_displays",
+    "InfluenceDisplay": "jaxfound.estimators.fit_displays",
+    "PredictionIntervalDisplay": "jaxfound.estimators.fit_displays",
 }
 _ROOMS = (
     "data",
     "estimators",
     "experiments",
+    "inspect",
     "metrics",
     "model_selection",
     "models",
@@ -47,19 +54,26 @@ __all__ = [
     "PCA",
     "SVC",
     "SVR",
+    "AttributionDisplay",
     "CNNClassifier",
+    "CoefficientDisplay",
     "GradientDescentRegressor",
     "IncrementalPCA",
+    "InfluenceDisplay",
     "LSTMClassifier",
     "LinearRegression",
     "LinearSVC",
     "LogisticRegression",
+    "PartialDependenceDisplay",
+    "PermutationImportanceDisplay",
+    "PredictionIntervalDisplay",
     "Ridge",
     "StandardScaler",
     "config_context",
     "data",
     "estimators",
     "experiments",
+    "inspect",
     "metrics",
     "model_selection",
     "models",
@@ -74,6 +88,7 @@ if TYPE_CHECKING:
         data,
         estimators,
         experiments,
+        inspect,
         metrics,
         model_selection,
         models,
@@ -84,6 +99,16 @@ if TYPE_CHECKING:
     )
     from jaxfound._config import config_context
     from jaxfound.estimators.decomposition import PCA, IncrementalPCA
+    from jaxfound.estimators.fit_displays import (
+        CoefficientDisplay,
+        InfluenceDisplay,
+        PredictionIntervalDisplay,
+    )
+    from jaxfound.estimators.input_displays import (
+        AttributionDisplay,
+        PartialDependenceDisplay,
+        PermutationImportanceDisplay,
+    )
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
     from jaxfound.estimators.linear_svm import LinearSVC
     from jaxfound.estimators.logistic import LogisticRegression

@@ -1,9 +1,11 @@
 """Sums over rows that are in memory already: chunks, each added up while it is in a cache.
 
 Every core copies a chunk to where XLA takes it as it is, looks through it for NaN, and adds its
-statistic to sums of its own. So the rows are read from memory once, and never exist twice.
+statistic to sums of its own. So the rows are read from memory once, and never exist twice. What is
+made of them on the way is a block at a time, small enough for the cache of one core.
 """
 
+import math
 import operator
 from collections.abc import Callable
 from functools import partial
@@ -16,12 +18,14 @@ from jaxfound._threads import cores, on_cores
 from jaxfound._types import Array
 from jaxfound.data.batches import aligned, looked_through
 from jaxfound.data.sources import Block, Rows
-from jaxfound.streaming.stream import add_to, computed, means_of, zeros_of
+from jaxfound.numerics.reduce import row_fold
+from jaxfound.streaming.stream import added, computed, means_of, zeros_of
 
 __all__ = ["Resident"]
 
 _CHUNK_BYTES = 2**22  # of x: fewer cost more to start than to add up
-_MOST_ROWS = 2**14  # of a chunk, so that a statistic takes it whole
+_BLOCK_BYTES = 2**19  # of x, in what a statistic takes: half of a core's second-level cache
+_LEAST_ROWS = 2**9  # of a block
 
 
 class Resident:
@@ -31,16 +35,16 @@ class Resident:
         (self._block,) = rows
         self.dtype, (self.n, self.d) = computed(rows.dtype), self._block.x.shape
         self._y_dtype, self._allow_nan = y_dtype, allow_nan
-        size = max(1, _CHUNK_BYTES // (self.d * self.dtype.itemsize))
-        self._size = min(self.n, size, _MOST_ROWS)
+        row_bytes = self.d * self.dtype.itemsize
+        self._block_rows = _rows_within(_BLOCK_BYTES, row_bytes)
+        self._size = min(self.n, max(_rows_within(_CHUNK_BYTES, row_bytes), self._block_rows))
 
     def total(self, statistic: Partial) -> Any:
         """The sum of `statistic(weight, x[, y])` over all rows."""
 
         def step(carry, *batch):
-            return add_to(
-                zeros_of(statistic, *batch) if carry is None else carry, statistic, *batch
-            )
+            carry = zeros_of(statistic, *batch) if carry is None else carry
+            return _add_to(carry, statistic, *batch, size=self._block_rows)
 
         sums = [jax.tree.map(operator.add, *carry) for carry in self._in_lanes(step)]
         return jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *sums)
@@ -98,3 +102,15 @@ class Resident:
         whole = n == len(x) and chunk.weight is None
         rows = [None if whole else weight, x, *([] if y is None else [y])]
         return [None if r is None else jax.device_put(r) for r in rows]
+
+
+@partial(jax.jit, static_argnames="size")
+def _add_to(carry, statistic, weight, *rows, size):
+    def step(carry, *block):
+        return added(carry, statistic(*block))
+
+    return row_fold(step, carry, weight, *rows, size=size)
+
+
+def _rows_within(limit, row_bytes):
+    return max(_LEAST_ROWS, 2 ** int(math.log2(max(1, limit / row_bytes))))

@@ -21,7 +21,7 @@ from jaxfound.numerics.compensated import two_sum
 from jaxfound.numerics.mesh import AXIS, shards
 from jaxfound.numerics.reduce import mean_of_sample, row_sum
 
-__all__ = ["Stream", "add_to", "computed", "float_of", "means_of", "zeros_of"]
+__all__ = ["Stream", "add_to", "added", "computed", "float_of", "means_of", "zeros_of"]
 
 
 class Stream:
@@ -149,8 +149,13 @@ def zeros_of(statistic: Partial, *batch: Any) -> Any:
 @jax.jit
 def add_to(carry: Any, statistic: Partial, *batch: Any) -> Any:
     """Adds the statistic of a batch to high and low parts of its sums."""
+    return added(carry, row_sum(statistic, *batch))
+
+
+def added(carry: Any, sums: Any) -> Any:
+    """Adds to high and low parts of sums, so that nothing is lost in rounding."""
     (high, tree), low = jax.tree.flatten(carry[0]), jax.tree.leaves(carry[1])
-    sums = jax.tree.leaves(row_sum(statistic, *batch))
+    sums = jax.tree.leaves(sums)
     pairs = [two_sum(a, b) for a, b in zip(high, sums, strict=True)]
     lows = [a + error for a, (_, error) in zip(low, pairs, strict=True)]
     return tree.unflatten([a for a, _ in pairs]), tree.unflatten(lows)
