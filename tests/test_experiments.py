@@ -34,6 +34,7 @@ COURSE = [
     "rings",
     "svm-learning-curve",
     "search",
+    "hypergradient",
 ]
 
 # --- lessons made for the tests ---------------------------------------------------------------

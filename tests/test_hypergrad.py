@@ -38,7 +38,7 @@ CERTIFIED = {
         (None, pca.Config(n_components=3), logistic.Config()),
     ),
     "two numbers": (
-        *(svm, regression, svm.Hyper(C=2.0, gamma=0.02, tol=1e-10), ("C", "gamma")),
+        *(svm, regression, svm.Hyper(C=2.0, gamma=0.02, tol=1e-12), ("C", "gamma")),
         *("r2", svm.Config(task="regression")),
     ),
 }

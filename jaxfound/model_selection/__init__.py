@@ -10,6 +10,7 @@ from typing import Any
 from jaxfound.model_selection import execute, folds, hypergrad, pipeline, scoring, search
 
 _FACES = {
+    "GradientSearchCV": "gradient_search",
     "GridSearchCV": "search",
     "HalvingGridSearchCV": "search",
     "RandomizedSearchCV": "search",

@@ -20,7 +20,7 @@ from jaxfound.model_selection.folds import Folds
 from jaxfound.model_selection.pipeline import defaults
 from jaxfound.model_selection.scoring import Scorer, as_scorers
 
-__all__ = ["Certificate", "Learned", "certify", "learn"]
+__all__ = ["Certificate", "Learned", "certify", "learn", "leaves_by_name"]
 
 _FLAT = (metrics.accuracy, metrics.roc_auc)  # steps of 1/n, whose slope is zero
 _STATIC = ("model", "names", "scoring", "config")
@@ -149,12 +149,17 @@ def certify(
     return Certificate(slopes, differences, error)
 
 
+def leaves_by_name(hyper: Any) -> dict[str, Any]:
+    """The leaves by the names that `learn` takes, in their order."""
+    flat, _ = jax.tree.flatten_with_path(hyper)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in flat}
+
+
 def _problem(model, x, y, folds, hyper, key, names, scoring, weight, config):
     """The score as a function of a flat theta, where it starts, and the hyper of a theta."""
     scoring = _smooth(scoring)
     hyper = defaults(model, "Hyper") if hyper is None else hyper
-    flat, tree = jax.tree.flatten_with_path(hyper)
-    known = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in flat}
+    known, tree = leaves_by_name(hyper), jax.tree.structure(hyper)
     if not names or not set(names) <= set(known):
         raise ValueError(
             f"names is {names!r}, expected one or more of {', '.join(map(repr, known))}: the "
