@@ -1,6 +1,5 @@
 """Runs what scikit-learn's model selection would run fit by fit as one compiled program."""
 
-import numbers
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from sklearn.utils import check_array, check_X_y, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight
 
+from jaxfound._checks import check_number
 from jaxfound._config import settings
 from jaxfound.estimators._base import FLOATS, bucket
 from jaxfound.estimators._functional import Functional, Shape, functional
@@ -183,8 +183,8 @@ def climbed(
     """The values of the settings that `hypergrad.learn` ends with.
 
     Raises:
-      TypeError: for an estimator that is not jaxfound's.
-      ValueError: for a setting that is no positive number or that no gradient reaches.
+      TypeError: for an estimator that is not jaxfound's, or a setting that is no number.
+      ValueError: for a setting that is not positive, or that no gradient reaches.
     """
     masks, shape = folds.from_indices(splits, len(data.x)), _shape(data, splits)
     found = functional(estimator, shape)
@@ -204,10 +204,7 @@ def climbed(
 def _leaf_of(estimator, name, found, shape):
     """The leaf of the hyper that a setting becomes: the one that moves with it."""
     value = estimator.get_params().get(name)
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < np.inf:
-        raise ValueError(
-            f"{name} of the estimator is {value!r}, expected a positive number to start from."
-        )
+    check_number(f"{name} of the estimator", value, above=0)
     before = hypergrad.leaves_by_name(found.hyper)
     moved = functional(variant(estimator, {name: 2 * value}), shape)
     after = hypergrad.leaves_by_name(moved.hyper)

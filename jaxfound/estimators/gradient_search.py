@@ -78,9 +78,9 @@ class GradientSearchCV(OneProgram, _Search):
           groups: `[n]`, of the splitter.
 
         Raises:
-          TypeError: for an estimator that is not jaxfound's.
-          ValueError: for bad data or splits, a setting that is no positive number, or a score
-            without a slope.
+          TypeError: for an estimator that is not jaxfound's, or a setting that is no number.
+          ValueError: for bad data or splits, a setting that is not positive or that no gradient
+            reaches, or a score without a slope.
         """
         X, y = indexable(X, y)
         options = {

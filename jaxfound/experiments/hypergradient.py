@@ -100,7 +100,7 @@ def _problem(x, y, inside):
 
 
 def _single(x, y, inside):
-    grid = GridSearchCV(Ridge(), {"alpha": PENALTIES}, cv=KFold(N_SPLITS), scoring="r2")
+    grid: Any = GridSearchCV(Ridge(), {"alpha": PENALTIES}, cv=KFold(N_SPLITS), scoring="r2")
     grid.fit(x[inside], y[inside])
     heldout = float(grid.score(x[~inside], y[~inside]))
     return _Found(np.array([grid.best_params_["alpha"]]), grid.best_score_, heldout)
