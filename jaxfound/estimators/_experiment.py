@@ -101,6 +101,11 @@ def scorers_of(estimator: Any, scoring: Any) -> tuple[tuple[tuple[str, Scorer], 
     """
     default = "accuracy" if is_classifier(estimator) else "r2"
     if isinstance(scoring, list | tuple | set):
+        names = [name for name in scoring if isinstance(name, str)]
+        if not names or len(set(names)) < len(scoring):
+            raise ValueError(
+                f"scoring is {scoring!r}, expected one or more names, which must be unique strings."
+            )
         scoring = {name: name for name in scoring}
     several = isinstance(scoring, dict)
     given = scoring if several else {"score": default if scoring is None else scoring}
