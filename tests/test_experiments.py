@@ -34,7 +34,11 @@ COURSE = [
     "rings",
     "svm-learning-curve",
     "search",
+    "hypergradient",
+    "forest-confusion",
+    "forest-learning-curve",
     "cnn-images",
+    "lstm-text",
 ]
 
 # --- lessons made for the tests ---------------------------------------------------------------

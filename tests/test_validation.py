@@ -1,5 +1,7 @@
 """scikit-learn's model selection in one program: the same arguments, the same results."""
 
+import inspect
+
 import jax
 import numpy as np
 import pytest
@@ -196,6 +198,18 @@ def test_weights_are_those_of_the_fits(cancer):
             "scoring is 'f1', expected one of 'accuracy'",
         ),
         (
+            lambda x, y: model_selection.cross_validate(SCALED, x, y, scoring=["r2", "r2"]),
+            ValueError,
+            "must be unique strings",
+        ),
+        (
+            lambda x, y: model_selection.learning_curve(
+                SCALED, x, y, exploit_incremental_learning=True
+            ),
+            ValueError,
+            "exploit_incremental_learning is True, expected False",
+        ),
+        (
             lambda x, y: model_selection.cross_val_score(jf.SVC(), x, y, scoring="neg_log_loss"),
             ValueError,
             "reads predict_proba of the model, which jaxfound.models.svm does not have",
@@ -234,6 +248,35 @@ def test_weights_are_those_of_the_fits(cancer):
 def test_what_cannot_be_done_is_a_sentence(cancer, call, error, message):
     with pytest.raises(error, match=message):
         call(*cancer)
+
+
+FUNCTIONS = (
+    "cross_val_predict",
+    "cross_val_score",
+    "cross_validate",
+    "learning_curve",
+    "permutation_test_score",
+    "validation_curve",
+)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_argument_of_scikit_learn_is_accepted(name, cancer):
+    extra = {
+        "learning_curve": {"train_sizes": [0.5, 1.0]},  # the first rows are of one class
+        "validation_curve": {"param_name": "C", "param_range": [1.0]},
+    }.get(name, {})
+    needed = {"X": cancer[0], "y": cancer[1], "estimator": jf.LogisticRegression(C=0.1)}
+    known = inspect.signature(getattr(reference, name)).parameters
+    given = {key: p.default for key, p in known.items() if p.default is not p.empty}
+    ours = getattr(model_selection, name)
+    full, plain = ours(**(given | needed | extra)), ours(**needed, **extra)
+    if name == "cross_validate":
+        full, plain = full["test_score"], plain["test_score"]
+    for one, other in zip(full, plain, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'jobs'"):
+        ours(**needed, **extra, jobs=1)
 
 
 def test_fits_that_do_not_converge_are_counted(cancer):

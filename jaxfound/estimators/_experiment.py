@@ -15,11 +15,12 @@ from sklearn.utils import check_array, check_X_y, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight
 
+from jaxfound._checks import check_number
 from jaxfound._config import settings
 from jaxfound.estimators._base import FLOATS, bucket
 from jaxfound.estimators._functional import Functional, Shape, functional
 from jaxfound.estimators._scope import compute_scope
-from jaxfound.model_selection import execute, folds, search
+from jaxfound.model_selection import execute, folds, hypergrad, search
 from jaxfound.model_selection.scoring import SCORERS, Scorer
 from jaxfound.models import svm
 
@@ -27,6 +28,7 @@ __all__ = [
     "Data",
     "Limits",
     "Outcome",
+    "climbed",
     "predicted",
     "prepared",
     "run",
@@ -99,6 +101,11 @@ def scorers_of(estimator: Any, scoring: Any) -> tuple[tuple[tuple[str, Scorer], 
     """
     default = "accuracy" if is_classifier(estimator) else "r2"
     if isinstance(scoring, list | tuple | set):
+        names = [name for name in scoring if isinstance(name, str)]
+        if not names or len(set(names)) < len(scoring):
+            raise ValueError(
+                f"scoring is {scoring!r}, expected one or more names, which must be unique strings."
+            )
         scoring = {name: name for name in scoring}
     several = isinstance(scoring, dict)
     given = scoring if several else {"score": default if scoring is None else scoring}
@@ -168,6 +175,49 @@ def predicted(estimator: Any, data: Data, splits: Sequence[tuple[Any, Any]], out
     with _scope(task.model, data):
         plan = _plan(found, hypers, data, masks, data.y[None])
         return np.asarray(search.held_out(task, plan))[: len(data.x)]
+
+
+def climbed(
+    estimator: Any,
+    settings: Sequence[str],
+    data: Data,
+    splits: Sequence[tuple[Any, Any]],
+    scorers: tuple[tuple[str, Scorer], ...],
+    **options: Any,
+) -> tuple[dict[str, float], hypergrad.Learned]:
+    """The values of the settings that `hypergrad.learn` ends with.
+
+    Raises:
+      TypeError: for an estimator that is not jaxfound's, or a setting that is no number.
+      ValueError: for a setting that is not positive, or that no gradient reaches.
+    """
+    masks, shape = folds.from_indices(splits, len(data.x)), _shape(data, splits)
+    found = functional(estimator, shape)
+    names = {name: _leaf_of(estimator, name, found, shape) for name in settings}
+    task, hypers = _task([found], len(data.x), scorers, False)
+    with _scope(task.model, data):
+        plan = _plan(found, hypers, data, masks, data.y[None])
+        masks = masks._replace(train=plan.train, test=plan.test)
+        given = plan.x, plan.targets[0], masks, plan.hypers, plan.key
+        options |= {"scoring": scorers[0][1], "config": task.config}
+        learned = hypergrad.learn(task.model, *given, names=tuple(names.values()), **options)
+        learned = jax.tree.map(np.asarray, learned)
+    leaves = hypergrad.leaves_by_name(learned.hyper)
+    return {name: float(leaves[leaf]) for name, leaf in names.items()}, learned
+
+
+def _leaf_of(estimator, name, found, shape):
+    """The leaf of the hyper that a setting becomes: the one that moves with it."""
+    value = estimator.get_params().get(name)
+    check_number(f"{name} of the estimator", value, above=0)
+    before = hypergrad.leaves_by_name(found.hyper)
+    moved = functional(variant(estimator, {name: 2 * value}), shape)
+    after = hypergrad.leaves_by_name(moved.hyper)
+    same = moved.model == found.model and moved.config == found.config
+    leaves = [leaf for leaf in before if (before[leaf], after[leaf]) == (value, 2 * value)]
+    if not (same and len(leaves) == 1):
+        raise ValueError(f"{name} is no number with a gradient, expected one such as a penalty.")
+    return leaves[0]
 
 
 def _run(members, data, masks, targets, scorers, with_train, lanes, limits):

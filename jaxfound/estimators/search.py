@@ -19,7 +19,14 @@ from sklearn.utils import indexable
 
 from jaxfound.estimators._experiment import Limits, prepared, run, scorers_of, variant
 
-__all__ = ["GridSearchCV", "HalvingGridSearchCV", "RandomizedSearchCV", "halving_is_visible"]
+__all__ = [
+    "GridSearchCV",
+    "HalvingGridSearchCV",
+    "OneProgram",
+    "RandomizedSearchCV",
+    "called_scorer",
+    "halving_is_visible",
+]
 
 halving_is_visible = enable_halving_search_cv is not None  # its import is what makes it so
 
@@ -27,7 +34,7 @@ halving_is_visible = enable_halving_search_cv is not None  # its import is what 
 _Search: Any = object  # what the methods below find beside them, see `GridSearchCV`
 
 
-class _OneProgram(_Search):
+class OneProgram(_Search):
     """`fit` of a search of scikit-learn's, whose other methods are as they are there."""
 
     def fit(
@@ -136,15 +143,19 @@ class _OneProgram(_Search):
     @property
     def scorer_(self):
         """What `score` calls: scikit-learn's scorer, or the metric on predictions."""
-        scoring = self.scoring
-        if scoring is None or isinstance(scoring, str):
-            return check_scoring(self.estimator, scoring)
-        if callable(scoring):
-            return lambda model, X, y: np.asarray(scoring(y, model.predict(X), None))[()]
-        return {name: check_scoring(self.estimator, name) for name in scoring}
+        return called_scorer(self.estimator, self.scoring)
 
 
-class GridSearchCV(_OneProgram, reference.GridSearchCV):
+def called_scorer(estimator: Any, scoring: Any) -> Any:
+    """A function of `(model, X, y)`: scikit-learn's scorer, or the metric on predictions."""
+    if scoring is None or isinstance(scoring, str):
+        return check_scoring(estimator, scoring)
+    if callable(scoring):
+        return lambda model, X, y: np.asarray(scoring(y, model.predict(X), None))[()]
+    return {name: check_scoring(estimator, name) for name in scoring}
+
+
+class GridSearchCV(OneProgram, reference.GridSearchCV):
     """`sklearn.model_selection.GridSearchCV`, every candidate and fold in one program.
 
     Args and attributes are scikit-learn's. `n_jobs`, `pre_dispatch` and `error_score` have no
@@ -153,11 +164,11 @@ class GridSearchCV(_OneProgram, reference.GridSearchCV):
     """
 
 
-class RandomizedSearchCV(_OneProgram, reference.RandomizedSearchCV):
+class RandomizedSearchCV(OneProgram, reference.RandomizedSearchCV):
     """`sklearn.model_selection.RandomizedSearchCV`, in one program; see `GridSearchCV`."""
 
 
-class HalvingGridSearchCV(_OneProgram, reference.HalvingGridSearchCV):
+class HalvingGridSearchCV(OneProgram, reference.HalvingGridSearchCV):
     """`sklearn.model_selection.HalvingGridSearchCV`, a program a round; see `GridSearchCV`."""
 
 

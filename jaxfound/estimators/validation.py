@@ -1,6 +1,12 @@
-"""scikit-learn's functions of model selection, each one compiled program."""
+"""scikit-learn's functions of model selection, each one compiled program.
 
-from typing import Any
+`n_jobs`, `verbose`, `pre_dispatch` and `error_score` are accepted and change nothing: there are no
+single fits to schedule, and a fit that diverges scores NaN.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -29,6 +35,23 @@ __all__ = [
 ]
 
 
+_SCHEDULING = {"n_jobs", "verbose", "pre_dispatch", "error_score"}
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _in_one_program(function: _Function) -> _Function:
+    """Accepts how scikit-learn would run its fits one by one, which has no meaning here."""
+
+    @functools.wraps(function)
+    def accepting(*args, **options):
+        given = {name: value for name, value in options.items() if name not in _SCHEDULING}
+        return function(*args, **given)
+
+    wrapped: Any = accepting
+    return wrapped
+
+
+@_in_one_program
 def cross_validate(
     estimator: Any,
     X: Any,
@@ -81,6 +104,7 @@ def cross_validate(
     return out
 
 
+@_in_one_program
 def cross_val_score(
     estimator: Any,
     X: Any,
@@ -96,6 +120,7 @@ def cross_val_score(
     return cross_validate(estimator, X, y, **given)["test_score"]
 
 
+@_in_one_program
 def learning_curve(
     estimator: Any,
     X: Any,
@@ -105,6 +130,7 @@ def learning_curve(
     train_sizes: Any = np.linspace(0.1, 1.0, 5),
     cv: Any = None,
     scoring: Any = None,
+    exploit_incremental_learning: bool = False,
     shuffle: bool = False,
     random_state: Any = None,
     params: dict[str, Any] | None = None,
@@ -116,8 +142,17 @@ def learning_curve(
       train_sizes: numbers of rows, or shares of the largest.
       shuffle, random_state: whether, and how, the rows of a split are shuffled first.
       estimator, X, y, groups, cv, scoring, params: as of `cross_validate`.
+      exploit_incremental_learning: False, since all sizes are fitted at once.
       return_times: also return the times of fits and scores `[s f]`.
+
+    Raises:
+      ValueError: for `exploit_incremental_learning`, and as `cross_validate` does.
     """
+    if exploit_incremental_learning:
+        raise ValueError(
+            "exploit_incremental_learning is True, expected False: all sizes are fitted at once, "
+            "each from its start."
+        )
     splits = _splits(estimator, X, y, groups, cv)
     sizes = _translate_train_sizes(train_sizes, len(splits[0][0]))
     if shuffle:
@@ -135,6 +170,7 @@ def learning_curve(
     return sizes, *scores, times, np.zeros(shape)
 
 
+@_in_one_program
 def validation_curve(
     estimator: Any,
     X: Any,
@@ -156,6 +192,7 @@ def validation_curve(
     return found.train["score"], found.test["score"]
 
 
+@_in_one_program
 def permutation_test_score(
     estimator: Any,
     X: Any,
@@ -180,6 +217,7 @@ def permutation_test_score(
     return float(score), np.asarray(permuted), float(p_value)
 
 
+@_in_one_program
 def cross_val_predict(
     estimator: Any,
     X: Any,

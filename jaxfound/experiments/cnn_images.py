@@ -23,7 +23,7 @@ SHADE = LinearSegmentedColormap.from_list("shade", ["white", BLUE])
 @lesson(
     name="cnn-images",
     title="A convolutional network sorts clothes",
-    order=140,
+    order=170,
     tags=("classification", "networks", "images", "real"),
 )
 def run(quick: bool) -> Result:

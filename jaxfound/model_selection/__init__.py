@@ -7,9 +7,10 @@ classes with scikit-learn's names take estimators, and are their faces.
 import importlib
 from typing import Any
 
-from jaxfound.model_selection import execute, folds, pipeline, scoring, search
+from jaxfound.model_selection import execute, folds, hypergrad, pipeline, scoring, search
 
 _FACES = {
+    "GradientSearchCV": "gradient_search",
     "GridSearchCV": "search",
     "HalvingGridSearchCV": "search",
     "RandomizedSearchCV": "search",
@@ -21,7 +22,7 @@ _FACES = {
     "validation_curve": "validation",
 }
 
-__all__ = [*_FACES, "execute", "folds", "pipeline", "scoring", "search"]
+__all__ = [*_FACES, "execute", "folds", "hypergrad", "pipeline", "scoring", "search"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from jaxfound._types import Array, Bool, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import dual, kernels, kkt
 from jaxfound.numerics.branch import lane_by_lane
 from jaxfound.numerics.dual_driver import solve, widest
+from jaxfound.numerics.implicit import with_derivatives_of
 from jaxfound.numerics.mesh import shards
 from jaxfound.numerics.reduce import finite, mean_of_sample, ones_like_rows
 
@@ -149,7 +150,7 @@ def fit_with_scores(
 ) -> tuple[Params, Info, Float[Array, "n *p"]]:
     """`fit`, and the `decision` for every row, absent ones included, at no further cost.
 
-    With folds as weights that is a cross-validation without a prediction. Not differentiable.
+    With folds as weights that is a cross-validation without a prediction.
 
     Raises:
       ValueError: for `class_rows`, with which a pair of classes sees no other rows.
@@ -159,7 +160,7 @@ def fit_with_scores(
             f"class_rows is {config.class_rows}, expected None: call fit and decision."
         )
     params, info, scores = _fit(x, y, weight, hyper, config)
-    return params, info, scores.astype(x.dtype)
+    return params, info, _known_decision(params, x, scores.astype(x.dtype))
 
 
 def _fit(x, y, weight, hyper, config):
@@ -223,6 +224,12 @@ def decision(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n *p"]:
 def predict(params: Params, x: Float[Array, "n d"]) -> Shaped[Array, " n"]:
     """The index of the class with most votes, the first of them at a tie; or the target."""
     return choose(decision(params, x), params.config)
+
+
+# The solver ends with these scores, but derivatives do not go through a solver.
+_known_decision = with_derivatives_of(
+    lambda params, x, scores: decision(params, x), lambda params, x, scores: scores
+)
 
 
 def choose(scores: Float[Array, "n *p"], config: Config) -> Shaped[Array, " n"]:
