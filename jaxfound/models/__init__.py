@@ -1,6 +1,7 @@
 """The models, one algorithm a file. Start with `ridge`: every other file has its shape."""
 
 from jaxfound.models import (
+    forest,
     incremental_pca,
     linear,
     linear_svm,
@@ -10,9 +11,11 @@ from jaxfound.models import (
     ridge,
     scaling,
     svm,
+    tree,
 )
 
 __all__ = [
+    "forest",
     "incremental_pca",
     "linear",
     "linear_svm",
@@ -22,4 +25,5 @@ __all__ = [
     "ridge",
     "scaling",
     "svm",
+    "tree",
 ]
