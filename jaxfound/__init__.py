@@ -28,7 +28,17 @@ _HOME = {
     "StandardScaler": "jaxfound.estimators.scaling",
     "config_context": "jaxfound._config",
 }
-_ROOMS = ("data", "estimators", "experiments", "metrics", "models", "numerics", "parallel")
+_ROOMS = (
+    "data",
+    "estimators",
+    "experiments",
+    "metrics",
+    "model_selection",
+    "models",
+    "numerics",
+    "parallel",
+    "streaming",
+)
 
 __all__ = [
     "PCA",
@@ -46,13 +56,25 @@ __all__ = [
     "estimators",
     "experiments",
     "metrics",
+    "model_selection",
     "models",
     "numerics",
     "parallel",
+    "streaming",
 ]
 
 if TYPE_CHECKING:
-    from jaxfound import data, estimators, experiments, metrics, models, numerics, parallel
+    from jaxfound import (
+        data,
+        estimators,
+        experiments,
+        metrics,
+        model_selection,
+        models,
+        numerics,
+        parallel,
+        streaming,
+    )
     from jaxfound._config import config_context
     from jaxfound.estimators.decomposition import PCA, IncrementalPCA
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge

@@ -19,10 +19,10 @@ PACKAGE = ROOT / "jaxfound"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Imports run from a row to the rows above it, never back, and not between rooms of one row.
 FLOORS = (
-    {"_types", "_checks", "_cache", "_config"},
+    {"_types", "_checks", "_cache", "_config", "_threads"},
     {"numerics"},
     {"models", "nn", "metrics", "data"},
-    {"model_selection", "parallel", "export", "inspect"},
+    {"model_selection", "parallel", "export", "inspect", "streaming"},
     {"estimators"},
     {"experiments"},
     {"cli"},

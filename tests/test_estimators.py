@@ -106,9 +106,9 @@ def test_large_data_goes_in_chunks_and_keeps_every_row():
     model = jf.StandardScaler().fit(X)
     np.testing.assert_allclose(model.mean_, np.nanmean(X, 0), atol=1e-12)
     X[-1, -1] = np.inf
-    with pytest.raises(ValueError, match="Input X contains infinity"):
+    with pytest.raises(ValueError, match="X has infinity in row 199999"):
         jf.StandardScaler().fit(X)
-    with pytest.raises(ValueError, match="Input X contains NaN"):
+    with pytest.raises(ValueError, match="X has NaN or infinity in row 0"):
         jf.LinearRegression().fit(X[:-1], np.ones(len(X) - 1))
 
 

@@ -33,6 +33,7 @@ COURSE = [
     "fashion-components",
     "rings",
     "svm-learning-curve",
+    "search",
 ]
 
 # --- lessons made for the tests ---------------------------------------------------------------

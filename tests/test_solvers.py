@@ -228,3 +228,14 @@ def test_a_fast_function_with_the_derivatives_of_a_plain_one():
     assert fast(x) == jnp.sin(x)
     np.testing.assert_allclose(jax.grad(fast)(x), np.cos(0.3), rtol=1e-6)
     np.testing.assert_allclose(jax.grad(jax.grad(fast))(x), -np.sin(0.3), rtol=1e-6)
+
+
+def test_a_path_over_many_rows_turns_careful_only_where_it_must(x64, rng):
+    # More rows than those for which every fit is careful anyway.
+    x = rng.normal(size=(9000, 3)) * np.array([1.0, 1e-9, 1e3])
+    x = np.concatenate([x, x[:, :1] + 1e-9 * rng.normal(size=(9000, 1))], 1)
+    y, penalties = x[:, 0] + rng.normal(size=9000), np.array([0.0, 1e-3, 1e3])
+    path = jax.vmap(lambda l2: ridge.fit(x, y, hyper=ridge.Hyper(l2))[0].coef)(penalties)
+    for l2, coef in zip(penalties, path, strict=True):
+        alone, _ = ridge.fit(jnp.asarray(x), jnp.asarray(y), hyper=ridge.Hyper(l2))
+        np.testing.assert_allclose(coef, alone.coef, rtol=1e-6)

@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
 
 import jaxfound as jf
+from jaxfound import parallel
 from jaxfound.models import svm
 
 TOL = 1e-3
@@ -293,3 +294,19 @@ def test_rows_of_no_weight_may_hold_anything():
     model = jf.SVC().fit(np.where(weight[:, None] > 0, x, 1e300), y, weight)
     np.testing.assert_allclose(model.decision_function(x), want, atol=1e-5)
     assert (weight[model.support_] > 0).all()
+
+
+def test_memory_grows_with_the_rows_and_not_with_their_square(x64):
+    def temporary(n):
+        x, y = jax.ShapeDtypeStruct((n, 20), "float32"), jax.ShapeDtypeStruct((n,), "int32")
+        return svm.fit.lower(x, y).compile().memory_analysis().temp_size_in_bytes
+
+    few, many = temporary(25_000), temporary(50_000)
+    assert many < 2.2 * few
+    assert many < 4e8
+
+
+def test_rows_on_several_devices_are_refused():
+    x, y, weight = parallel.shard_rows(mesh := parallel.make_mesh(), np.ones((16, 2)), np.ones(16))
+    with jax.set_mesh(mesh), pytest.raises(ValueError, match="inside a mesh of 8 devices"):
+        svm.fit(x, y.astype(int), weight)

@@ -1,5 +1,6 @@
-"""Data sets that come with the package."""
+"""Data: where rows that need not fit in memory come from, sets, and texts as integers."""
 
-from jaxfound.data import images
+from jaxfound.data import images, reviews, text
+from jaxfound.data.sources import Rows, open_rows
 
-__all__ = ["images"]
+__all__ = ["Rows", "images", "open_rows", "reviews", "text"]

@@ -4,16 +4,11 @@ NumPy in gives NumPy out, JAX in gives JAX out on its device. float64 is compute
 a local `jax.enable_x64` scope; the global flag is never touched.
 """
 
-import contextlib
 import functools
-import importlib
 import math
-import os
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -22,16 +17,20 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import _check_sample_weight, validate_data
-from threadpoolctl import ThreadpoolController
 
+from jaxfound import streaming
 from jaxfound._config import settings
+from jaxfound.data.sources import Rows, open_rows
+from jaxfound.estimators._chunks import laid_out, map_rows, usable
+from jaxfound.estimators._scope import compute_scope
 
 __all__ = [
     "FLOATS",
+    "GRAM_COLUMNS",
     "JaxEstimator",
     "Table",
+    "all_or_nothing",
     "bucket",
-    "compute_scope",
     "give_back",
     "placed",
     "warn_unconverged",
@@ -39,13 +38,13 @@ __all__ = [
 
 FLOATS = (np.float64, np.float32)
 _PADDED_SIZE = 2**22  # elements up to which a design is padded; larger ones compile for their n
+GRAM_COLUMNS = 256  # up to which reading the rows costs as much as multiplying them
 _NO_TARGET = "no target"  # not None, which is what forgetting `y` looks like
-_ALIGNMENT = 64  # bytes; XLA takes such host memory as it is, without a copy
-_CHUNK_BYTES = 2**21  # of rows that one thread checks or copies at a time
+_MAPPED_BYTES = 2**28  # of a memory map from which on it is read batch by batch
 
 
 class Table(NamedTuple):
-    """Validated data, still on the host (or where the caller's JAX arrays are)."""
+    """Validated data, still on the host (or where the caller's JAX arrays are), or a source."""
 
     x: Any
     y: Any
@@ -63,36 +62,80 @@ class JaxEstimator(BaseEstimator):
         sample_weight: Any = None,
         *,
         reset: bool = True,
+        streams: bool = False,
+        sums: int = 0,
         **options: Any,
     ) -> Table:
-        """Checks the data on the host and says what dtype to compute in."""
+        """Checks the data on the host and says what dtype to compute in.
+
+        With `streams` the fit can read its rows batch by batch: a source stays one, and a large
+        memory map becomes one. Of arrays with at most `sums` columns all that the fit needs are
+        sums over the rows: a large one becomes a source too, to be read from memory only once.
+        """
+        large_map = isinstance(X, np.memmap) and X.nbytes > _MAPPED_BYTES
+        if isinstance(X, Rows) or (streams and large_map):
+            return self._source(X, y, sample_weight, streams)
         checks: dict[str, Any] = {"dtype": FLOATS, "reset": reset, **options}
         if isinstance(X, jax.Array):
             X = self._validated_jax(X, reset, checks.get("ensure_all_finite", True))
             y = None if y is _NO_TARGET else _as_target(y, X.shape[0])
         else:
-            X, y = self._validated_numpy(X, y, checks)
-        dtype = np.dtype(settings().dtype or X.dtype)
-        dtype = np.dtype(np.float32) if _is_half(dtype) else dtype
+            chunked = _is_large(X) and X.shape[1] <= sums
+            X, y = self._validated_numpy(X, y, checks, lay_out=not chunked)
+            if chunked:
+                dtype, given = _computed_in(X.dtype), None if y is _NO_TARGET else y
+                rows = open_rows(X, given, _weights(sample_weight, X, dtype)).astype(dtype)
+                return Table(rows, rows.y, None, dtype)
+        dtype = _computed_in(X.dtype)
         if checks.get("y_numeric"):
             y = y.astype(dtype)
         return Table(X, y, _weights(sample_weight, X, dtype), dtype)
 
     def _compute(self, function: Callable[..., Any], table: Table) -> Any:
-        """`function(x, y, weight)` on the device, given back in the data's kind of array."""
+        """`function(x, y, weight)` on the device, given back in the data's kind of array.
+
+        To a source the function is fitted out of core: a `partial` of a model's `fit` then.
+        """
         with compute_scope(table.dtype):
+            if isinstance(table.x, Rows):
+                model: Any = function
+                return give_back(streaming.fit(model.func, table.x, **model.keywords), None)
             return give_back(function(*placed(table)), table.x)
 
-    def _validated_numpy(self, X, y, checks):
+    def _source(self, X, y, sample_weight, streams):
+        name = type(self).__name__
+        if not streams:
+            raise TypeError(
+                f"X is a source of rows, expected an array: {name} needs all rows at once here; "
+                "read them into memory, or fit to a part."
+            )
+        given = y is not _NO_TARGET and y is not None
+        if isinstance(X, Rows) and (given or sample_weight is not None):
+            raise ValueError(
+                "y or sample_weight were given beside a source, expected them inside: open it "
+                "with open_rows(..., y=y, weight=sample_weight)."
+            )
+        if not isinstance(X, Rows):
+            X = open_rows(X, y if given else None, sample_weight)
+        if y is not _NO_TARGET and X.y is None:
+            raise ValueError(
+                f"{name} requires y to be passed, but the target y is None: open the source with "
+                "open_rows(..., y=y)."
+            )
+        self.n_features_in_ = X.shape[1]
+        dtype = np.dtype(settings().dtype or streaming.float_of(X.dtype))
+        return Table(X.astype(dtype), X.y, None, dtype)
+
+    def _validated_numpy(self, X, y, checks, *, lay_out):
         # scikit-learn's rules; whether X is finite is asked here, by all cores.
-        finite = checks.get("ensure_all_finite", True)
-        checks = checks | {"ensure_all_finite": False}
-        data: Any = validate_data(self, X, *([] if y is _NO_TARGET else [y]), **checks)
+        options = checks | {"ensure_all_finite": False}
+        data: Any = validate_data(self, X, *([] if y is _NO_TARGET else [y]), **options)
         X, y = (data, None) if y is _NO_TARGET else data
-        rows, is_finite = _laid_out(X, settings().dtype or X.dtype, len(X))
-        if finite and not is_finite:
-            name, nan = type(self).__name__, finite == "allow-nan"
-            assert_all_finite(rows, allow_nan=nan, estimator_name=name, input_name="X")
+        if not lay_out:
+            return X, y
+        rows, finite = laid_out(X, settings().dtype or X.dtype, len(X))
+        if not finite:
+            self._refuse_infinite(rows, checks)
         return (X if _is_half(X.dtype) else rows), y
 
     def _validated_jax(self, X, reset, finite):
@@ -116,11 +159,51 @@ class JaxEstimator(BaseEstimator):
         return X
 
     def _apply(self, function: Callable[..., Any], params: Any, X: Any, **checks: Any) -> Any:
-        """`function(params, x)` over the rows of X, in X's kind of array."""
-        table = self._table(X, reset=False, **checks)
-        with compute_scope(table.dtype):
-            out = function(_cast(params, table.dtype), placed(table)[0])[: table.x.shape[0]]
-            return give_back(out.astype(table.x.dtype) if _is_half(table.x.dtype) else out, X)
+        """`function(params, x)`, row by row, in X's kind of array (NumPy for a source)."""
+        if isinstance(X, Rows):
+            apply = functools.partial(self._apply, function, params, **checks)
+            return np.concatenate([apply(piece.x) for piece in X.pieces()])
+        checks = {"dtype": FLOATS, "reset": False, **checks}
+        if isinstance(X, jax.Array):
+            table = self._table(X, **checks)
+            with compute_scope(table.dtype):
+                out = function(_cast(params, table.dtype), placed(table)[0])[: table.x.shape[0]]
+                return out.astype(table.x.dtype) if _is_half(table.x.dtype) else out
+        options: dict[str, Any] = checks | {"ensure_all_finite": False}
+        rows: Any = validate_data(self, X, **options)
+        dtype = _computed_in(rows.dtype)
+        with compute_scope(dtype):
+            known = _cast(params, dtype)
+            out, finite = map_rows(function, known, rows, dtype, bucket(*rows.shape))
+        if not finite:
+            self._refuse_infinite(rows, checks)
+        return out.astype(rows.dtype) if _is_half(rows.dtype) else out
+
+    def _refuse_infinite(self, rows, checks):
+        allowed = checks.get("ensure_all_finite", True)
+        if allowed:
+            nan, name = allowed == "allow-nan", type(self).__name__
+            assert_all_finite(rows, allow_nan=nan, estimator_name=name, input_name="X")
+
+
+_Fit = TypeVar("_Fit", bound=Callable[..., Any])
+
+
+def all_or_nothing(fit: _Fit) -> _Fit:
+    """A fit that fails or is interrupted leaves the estimator as it was."""
+
+    @functools.wraps(fit)
+    def whole(self, *args, **kwargs):
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    wrapped: Any = whole
+    return wrapped
 
 
 def placed(table: Table) -> tuple[Any, Any, Any]:
@@ -138,8 +221,8 @@ def _place(rows, dtype, size):
     if isinstance(rows, jax.Array):
         padding = [(0, size - rows.shape[0])] + [(0, 0)] * (rows.ndim - 1)
         return jnp.pad(rows.astype(dtype), padding) if size > rows.shape[0] else rows.astype(dtype)
-    if not _usable(rows, dtype, size):
-        rows, _ = _laid_out(rows, dtype, size)
+    if not usable(rows, dtype, size):
+        rows, _ = laid_out(rows, dtype, size)
     return jax.device_put(rows, settings().device)
 
 
@@ -149,50 +232,6 @@ def bucket(n: int, d: int = 1) -> int:
         return n
     step = max(16, 2 ** (max(n - 1, 1).bit_length() - 3))
     return -(-n // step) * step
-
-
-@contextlib.contextmanager
-def compute_scope(dtype: np.dtype) -> Iterator[None]:
-    """Inside, `dtype` and the device of `config_context` are what JAX computes with."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_SINGLE_THREADED_LAPACK)
-        stack.enter_context(jax.enable_x64(dtype == np.float64))
-        if settings().device is not None:
-            stack.enter_context(jax.default_device(settings().device))
-        yield
-
-
-class _SingleThreadedLapack:
-    """Inside, by any number of threads of ours, LAPACK runs on one thread.
-
-    Its own threads spin for a while after a factorisation, and XLA's next loop would wait for
-    their core: a fit of 20k x 500 takes twice as long.
-    """
-
-    def __init__(self):
-        self._lock, self._inside = threading.Lock(), 0
-        self._limit: Any = None
-
-    def __enter__(self):
-        with self._lock:
-            if self._inside == 0:
-                self._limit = _blas().limit(limits=1, user_api="blas")
-            self._inside += 1
-
-    def __exit__(self, *_):
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._limit.restore_original_limits()
-
-
-@functools.cache
-def _blas():
-    importlib.import_module("scipy.linalg.blas")  # what JAX calls must be loaded to be found
-    return ThreadpoolController()
-
-
-_SINGLE_THREADED_LAPACK = _SingleThreadedLapack()
 
 
 def give_back(tree: Any, like: Any) -> Any:
@@ -221,6 +260,18 @@ def _weights(sample_weight, X, dtype):
     return weight
 
 
+def _is_large(X):
+    """Whether X is an array that the caches of a CPU do not hold, and a CPU computes."""
+    device = settings().device or jax.devices()[0]
+    plain = type(X) is np.ndarray and X.ndim == 2 and X.dtype in FLOATS
+    return plain and X.size > _PADDED_SIZE and device.platform == "cpu"
+
+
+def _computed_in(dtype):
+    dtype = np.dtype(settings().dtype or dtype)
+    return np.dtype(np.float32) if _is_half(dtype) else dtype
+
+
 def _is_half(dtype):
     return dtype.itemsize < 4
 
@@ -239,45 +290,3 @@ def _as_target(y, n):
 
 def _cast(params, dtype):
     return jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
-
-
-def _laid_out(rows, dtype, size):
-    """The rows as XLA takes them without a copy, zeros behind them, and whether they are finite.
-
-    One pass over chunks that fit a cache, by all cores: NumPy lets go of the interpreter.
-    """
-    step = max(1, _CHUNK_BYTES // max(1, rows.nbytes // max(1, len(rows))))
-
-    if _usable(rows, dtype, size):
-        out = rows
-    else:
-        out = _aligned((size, *rows.shape[1:]), dtype)
-        out[len(rows) :] = 0
-
-    def one(start):
-        part = slice(start, min(start + step, len(rows)))
-        if out is not rows:
-            out[part] = rows[part]
-        with np.errstate(over="ignore", invalid="ignore"):  # a sum that overflows is looked at
-            return math.isfinite(out[part].sum())
-
-    starts = range(0, len(rows), step)
-    return out, all(list(_threads().map(one, starts) if len(starts) > 1 else map(one, starts)))
-
-
-@functools.cache
-def _threads():
-    return ThreadPoolExecutor(os.cpu_count())
-
-
-def _usable(rows, dtype, size):
-    ready = rows.dtype == dtype and rows.shape[0] == size and rows.flags.c_contiguous
-    return ready and rows.ctypes.data % _ALIGNMENT == 0
-
-
-def _aligned(shape, dtype):
-    # NumPy aligns to 16 bytes; XLA would copy such memory slowly, on one thread.
-    count = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(count + _ALIGNMENT, np.uint8)
-    offset = -raw.ctypes.data % _ALIGNMENT
-    return raw[offset : offset + count].view(dtype).reshape(shape)

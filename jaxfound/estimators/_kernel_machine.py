@@ -14,11 +14,11 @@ from jaxfound.estimators._base import (
     JaxEstimator,
     Table,
     bucket,
-    compute_scope,
     give_back,
     placed,
     warn_unconverged,
 )
+from jaxfound.estimators._scope import compute_scope
 from jaxfound.models import svm
 from jaxfound.numerics.kernels import Scales
 

@@ -10,7 +10,9 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from jaxfound.estimators._base import FLOATS, JaxEstimator, Table, compute_scope, give_back, placed
+from jaxfound.data.sources import Rows
+from jaxfound.estimators._base import FLOATS, JaxEstimator, Table, give_back, placed
+from jaxfound.estimators._scope import compute_scope
 from jaxfound.models import pca, probabilistic_pca
 
 __all__ = ["PrincipalComponents"]
@@ -28,8 +30,13 @@ class PrincipalComponents(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Jax
     noise_variance_: Any
 
     def transform(self, X: Any) -> Any:
-        """Scores `[n k]` of `X` `[n d]`: coordinates along the components."""
+        """Scores `[n k]` of `X` `[n d]`: coordinates along the components.
+
+        Of a source they are a source, computed when it is read.
+        """
         check_is_fitted(self)
+        if isinstance(X, Rows):
+            return X.map(self.transform)
         project = _project_near if self._near else _project
         return self._apply(project, self._map(1 / self._scale), X)
 

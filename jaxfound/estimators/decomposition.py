@@ -1,5 +1,6 @@
 """PCA, whole and in batches."""
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -9,8 +10,17 @@ import numpy as np
 from sklearn.utils import check_random_state, gen_batches
 
 from jaxfound._checks import check_choice, check_flag, check_number, check_whole
-from jaxfound.estimators._base import Table, compute_scope, give_back, placed, warn_unconverged
+from jaxfound.data.sources import Rows
+from jaxfound.estimators._base import (
+    GRAM_COLUMNS,
+    Table,
+    all_or_nothing,
+    give_back,
+    placed,
+    warn_unconverged,
+)
 from jaxfound.estimators._principal import PrincipalComponents
+from jaxfound.estimators._scope import compute_scope
 from jaxfound.models import incremental_pca, pca
 from jaxfound.numerics.evidence import most_likely_dimension
 
@@ -79,8 +89,9 @@ class PCA(PrincipalComponents):
         self.power_iteration_normalizer = power_iteration_normalizer
         self.random_state = random_state
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "PCA":
-        """Fits to `X` `[n d]`; `y` is ignored.
+        """Fits to `X` `[n d]`, or to a source; `y` is ignored.
 
         Raises:
           ValueError: for NaN, infinity, wrong shapes, settings out of range, fewer than two
@@ -88,13 +99,20 @@ class PCA(PrincipalComponents):
         """
         del y
         self._check_settings()
-        table = self._table(X, sample_weight=sample_weight)
+        adds_up = isinstance(X, np.ndarray) and X.ndim == 2 and self._adds_up(*X.shape)
+        sums = GRAM_COLUMNS if adds_up else 0
+        table = self._table(X, sample_weight=sample_weight, streams=True, sums=sums)
         n, d = _rows_counted(table), table.x.shape[1]
         solver = _named_solver(self.svd_solver, self.n_components, n, d)
         wanted = _wanted(self.n_components, solver, n, d)
         k = wanted if isinstance(wanted, int) else min(n, d)
-        fit = partial(self._fit_model, config=self._config(solver, k, n, d), dtype=table.dtype)
-        params, info = self._compute(fit, _with_rows(table, k))
+        config = self._config(solver, k, n, d)
+        if isinstance(table.x, Rows):
+            fit = partial(pca.fit, config=_of_source(config))
+        else:
+            fit = partial(self._fit_model, config=config, dtype=table.dtype)
+            table = _with_rows(table, k)
+        params, info = self._compute(fit, table)
         if not isinstance(wanted, int):
             params = self._truncated(params, wanted, n)
         self._fit_svd_solver, self.n_samples_ = solver, n
@@ -109,6 +127,10 @@ class PCA(PrincipalComponents):
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """`fit(X).transform(X)`."""
         return self.fit(X, y, sample_weight).transform(X)
+
+    def _adds_up(self, n, d):
+        """Whether all that is read of the rows are the sums of a covariance."""
+        return _named_solver(self.svd_solver, self.n_components, n, d) == "covariance_eigh"
 
     def _check_settings(self):
         check_flag("whiten", self.whiten)
@@ -248,15 +270,23 @@ def _seed(random_state):
 def _rows_counted(table):
     # A weight counts rows, so that the number of components does not depend on how it is given.
     n = table.x.shape[0]
-    if table.weight is not None:
-        total = float(table.weight.sum())
-        n = int(total) if total.is_integer() else total
+    if isinstance(table.x, Rows):
+        n = table.x.amount()
+    elif table.weight is not None:
+        n = float(table.weight.sum())
+    n = int(n) if float(n).is_integer() else n
     if n <= 1:
         raise ValueError(
             f"PCA got n_samples = {n:g}, the sum of weights where there are any; expected more "
             "than 1: a variance needs two rows, and weights count rows."
         )
     return n
+
+
+def _of_source(config):
+    # Whatever can be found without all rows at once is found from the scatter.
+    found = config.solver in ("randomized", "covariance_eigh")
+    return dataclasses.replace(config, solver="covariance_eigh" if found else config.solver)
 
 
 def _with_rows(table, k):

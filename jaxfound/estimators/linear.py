@@ -14,7 +14,8 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from jaxfound._checks import check_choice, check_flag, check_number, check_whole
-from jaxfound.estimators._base import JaxEstimator, warn_unconverged
+from jaxfound.data.sources import Rows
+from jaxfound.estimators._base import GRAM_COLUMNS, JaxEstimator, all_or_nothing, warn_unconverged
 from jaxfound.models import linear, ridge
 
 __all__ = ["GradientDescentRegressor", "LinearRegression", "Ridge"]
@@ -92,8 +93,9 @@ class LinearRegression(_LinearModel):
         self.n_jobs = n_jobs
         self.positive = positive
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LinearRegression":
-        """Fits to `X` `[n d]` and `y` `[n]` or `[n k]`.
+    @all_or_nothing
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "LinearRegression":
+        """Fits to `X` `[n d]` and `y` `[n]` or `[n k]`, or to a source of both.
 
         Raises:
           ValueError: for NaN, infinity, wrong shapes, or weights that are negative or all zero.
@@ -102,7 +104,8 @@ class LinearRegression(_LinearModel):
             fit_intercept=check_flag("fit_intercept", self.fit_intercept),
             positive=check_flag("positive", self.positive),
         )
-        table = self._table(X, y, sample_weight, multi_output=True, y_numeric=True)
+        checks: dict[str, Any] = {"multi_output": True, "y_numeric": True}
+        table = self._table(X, y, sample_weight, streams=True, sums=GRAM_COLUMNS, **checks)
         params, info = self._compute(partial(linear.fit, config=config), table)
         self._set_params_found(params)
         if not self.positive:
@@ -159,8 +162,9 @@ class Ridge(_LinearModel):
         self.positive = positive
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "Ridge":
-        """Fits to `X` `[n d]` and `y` `[n]` or `[n k]`.
+    @all_or_nothing
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "Ridge":
+        """Fits to `X` `[n d]` and `y` `[n]` or `[n k]`, or to a source of both.
 
         Raises:
           ValueError: for NaN, infinity, wrong shapes, weights that are negative or all zero, or
@@ -172,11 +176,14 @@ class Ridge(_LinearModel):
                 f"solver is {solver!r}, which does not support positive=True; "
                 "expected 'auto' or 'lbfgs'."
             )
-        table = self._table(X, y, sample_weight, multi_output=True, y_numeric=True)
+        closed = solver in ("auto", "cholesky") and np.ndim(self.alpha) == 0
+        sums = GRAM_COLUMNS if closed else 0
+        checks: dict[str, Any] = {"multi_output": True, "y_numeric": True}
+        table = self._table(X, y, sample_weight, streams=True, sums=sums, **checks)
         alpha = _penalties(self.alpha, table)
         fit = _fit_per_target if alpha.ndim else ridge.fit
         hyper = ridge.Hyper(alpha, check_number("tol", self.tol, least=0))
-        fit = partial(fit, hyper=hyper, config=self._config(solver, table.x.shape[1]))
+        fit = partial(fit, hyper=hyper, config=self._config(solver, table.x))
         params, info = self._compute(fit, table)
         self._set_params_found(params)
         if self.coef_.ndim == 2 and len(self.coef_) == 1:
@@ -184,10 +191,11 @@ class Ridge(_LinearModel):
         self._report(info, solver, table)
         return self
 
-    def _config(self, solver, d):
-        max_iter = max(1000, 10 * d) if self.max_iter is None else self.max_iter
+    def _config(self, solver, x):
+        max_iter = max(1000, 10 * x.shape[1]) if self.max_iter is None else self.max_iter
+        closed = isinstance(x, Rows) and solver != "svd"  # the fewest passes over a source
         return ridge.Config(
-            solver=_RIDGE_SOLVERS[solver],
+            solver="auto" if closed else _RIDGE_SOLVERS[solver],
             fit_intercept=check_flag("fit_intercept", self.fit_intercept),
             positive=check_flag("positive", self.positive),
             max_iter=check_whole("max_iter", max_iter, least=1),
@@ -256,12 +264,7 @@ class GradientDescentRegressor(_LinearModel):
             settings out of range.
         """
         rate = check_number("learning_rate", self.learning_rate, above=0)
-        config = ridge.Config(
-            solver="gd",
-            fit_intercept=check_flag("fit_intercept", self.fit_intercept),
-            max_iter=check_whole("n_iterations", self.n_iterations, least=1),
-            optimizer=_factory(self.optimizer),
-        )
+        config = self._config()
         table = self._table(X, y, sample_weight, multi_output=True, y_numeric=True)
         hyper = linear.Hyper(learning_rate=rate)
         params, info = self._compute(partial(linear.fit, hyper=hyper, config=config), table)
@@ -272,6 +275,14 @@ class GradientDescentRegressor(_LinearModel):
             f"Gradient descent diverged: lower learning_rate ({rate:g}) or standardise X.",
         )
         return self
+
+    def _config(self):
+        return ridge.Config(
+            solver="gd",
+            fit_intercept=check_flag("fit_intercept", self.fit_intercept),
+            max_iter=check_whole("n_iterations", self.n_iterations, least=1),
+            optimizer=_factory(self.optimizer),
+        )
 
 
 class _Ready:
@@ -310,6 +321,11 @@ def _penalties(alpha: Any, table: Any) -> Any:
         raise ValueError(
             "Number of targets and number of penalties do not correspond: "
             f"{alpha.size} != {targets}; give alpha as one number, or one a target."
+        )
+    if alpha.size > 1 and isinstance(table.x, Rows):
+        raise ValueError(
+            f"alpha has {alpha.size} numbers, expected one for a source: "
+            "fit the targets one by one."
         )
     if not (np.isfinite(alpha).all() and (alpha >= 0).all()):
         raise ValueError(f"alpha is {alpha}, expected finite numbers of at least 0.")

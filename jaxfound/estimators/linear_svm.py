@@ -86,14 +86,7 @@ class LinearSVC(ClassifierMixin, JaxEstimator):
         """
         self._check_settings()
         table = self._encoded(X, y, sample_weight)
-        hyper = linear_svm.Hyper(check_number("C", self.C, above=0), self.tol)
-        config = linear_svm.Config(
-            loss="hinge" if self.loss == "hinge" else "squared_hinge",
-            penalty="l1" if self.penalty == "l1" else "l2",
-            n_classes=len(self.classes_),
-            fit_intercept=False,  # the column of `_encoded` is one that is penalised
-            max_iter=check_whole("max_iter", self.max_iter, least=0),
-        )
+        hyper, config = self._settings(len(self.classes_))
         fit = partial(linear_svm.fit, hyper=hyper, config=config)
         params, info = self._compute(fit, table)
         self._set_params_found(params)
@@ -104,6 +97,16 @@ class LinearSVC(ClassifierMixin, JaxEstimator):
             f"the features, or lower C: the gradient is {float(info.residual):.2g}.",
         )
         return self
+
+    def _settings(self, n_classes):
+        config = linear_svm.Config(
+            loss="hinge" if self.loss == "hinge" else "squared_hinge",
+            penalty="l1" if self.penalty == "l1" else "l2",
+            n_classes=n_classes,
+            fit_intercept=False,  # the column of `_encoded` is one that is penalised
+            max_iter=check_whole("max_iter", self.max_iter, least=0),
+        )
+        return linear_svm.Hyper(check_number("C", self.C, above=0), self.tol), config
 
     def decision_function(self, X: Any) -> Any:
         """Scores `[n]` for the second of two classes, or `[n k]`."""

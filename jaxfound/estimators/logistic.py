@@ -11,7 +11,8 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from jaxfound._checks import check_choice, check_flag, check_number, check_whole
-from jaxfound.estimators._base import JaxEstimator, warn_unconverged
+from jaxfound.data.sources import Rows
+from jaxfound.estimators._base import JaxEstimator, all_or_nothing, warn_unconverged
 from jaxfound.estimators._labels import classes_of, encoded
 from jaxfound.models import logistic
 
@@ -105,8 +106,9 @@ class LogisticRegression(ClassifierMixin, JaxEstimator):
         self.warm_start = warm_start
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LogisticRegression":
-        """Fits to `X` `[n d]` and labels `y` `[n]` of any sortable kind.
+    @all_or_nothing
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "LogisticRegression":
+        """Fits to `X` `[n d]` and labels `y` `[n]` of any sortable kind, or to a source of both.
 
         Raises:
           ValueError: for NaN, infinity, wrong shapes, a single class, weights that are negative
@@ -115,12 +117,7 @@ class LogisticRegression(ClassifierMixin, JaxEstimator):
         C, l1_ratio = self._penalty()
         table, column = self._encoded(X, y, sample_weight)
         hyper = logistic.Hyper(C, l1_ratio, check_number("tol", self.tol, least=0))
-        config = logistic.Config(
-            solver="proximal" if l1_ratio else _SOLVERS[self.solver],
-            n_classes=len(self.classes_),
-            fit_intercept=check_flag("fit_intercept", self.fit_intercept) and column is None,
-            max_iter=check_whole("max_iter", self.max_iter, least=0),
-        )
+        config = self._config(l1_ratio, len(self.classes_), column)
         fit = partial(logistic.fit, hyper=hyper, start=self._start(table), config=config)
         params, info = self._compute(fit, table)
         self._set_params_found(params, column)
@@ -131,6 +128,14 @@ class LogisticRegression(ClassifierMixin, JaxEstimator):
             + ". Increase the number of iterations. Or raise tol, scale the features, or lower C.",
         )
         return self
+
+    def _config(self, l1_ratio, n_classes, column):
+        return logistic.Config(
+            solver="proximal" if l1_ratio else _SOLVERS[self.solver],
+            n_classes=n_classes,
+            fit_intercept=check_flag("fit_intercept", self.fit_intercept) and column is None,
+            max_iter=check_whole("max_iter", self.max_iter, least=0),
+        )
 
     def decision_function(self, X: Any) -> Any:
         """Log odds `[n]` of the second class, or scores `[n k]`."""
@@ -179,7 +184,12 @@ class LogisticRegression(ClassifierMixin, JaxEstimator):
 
     def _encoded(self, X, y, sample_weight):
         """The table with class indices and class weights, and the intercept column if any."""
-        table = self._table(X, y, sample_weight)
+        table = self._table(X, y, sample_weight, streams=True)
+        if self.solver == "liblinear" and isinstance(table.x, Rows):
+            raise ValueError(
+                "solver is 'liblinear', expected another for a source: that one penalises the "
+                "intercept."
+            )
         self.classes_ = classes_of(table)
         self._check_classes(table)
         table, _ = encoded(table, self.classes_, self.class_weight)

@@ -1,5 +1,6 @@
 """StandardScaler: columns of mean zero and variance one."""
 
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -7,14 +8,24 @@ import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from jaxfound import streaming
 from jaxfound._checks import check_flag
 from jaxfound._config import settings
-from jaxfound.estimators._base import FLOATS, JaxEstimator, compute_scope, placed
+from jaxfound.data.sources import Rows
+from jaxfound.estimators._base import (
+    FLOATS,
+    JaxEstimator,
+    all_or_nothing,
+    placed,
+)
+from jaxfound.estimators._scope import compute_scope
 from jaxfound.models import scaling
 
 __all__ = ["StandardScaler"]
 
 _FLOATS = (*FLOATS, np.float16)
+
+_ANY = sys.maxsize  # columns
 
 
 class StandardScaler(OneToOneFeatureMixin, TransformerMixin, JaxEstimator):
@@ -43,8 +54,12 @@ class StandardScaler(OneToOneFeatureMixin, TransformerMixin, JaxEstimator):
         self.with_mean = with_mean
         self.with_std = with_std
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StandardScaler":
-        """Computes the statistics of `X` `[n d]`, forgetting earlier ones; `y` is ignored."""
+        """Computes the statistics of `X` `[n d]`, or of a source, forgetting earlier ones.
+
+        `y` is ignored.
+        """
         self.__dict__.pop("_moments", None)
         return self.partial_fit(X, y, sample_weight)
 
@@ -58,17 +73,23 @@ class StandardScaler(OneToOneFeatureMixin, TransformerMixin, JaxEstimator):
         check_flag("with_std", self.with_std)
         seen = self.__dict__.get("_moments")
         checks = {"reset": seen is None, "ensure_all_finite": "allow-nan", "dtype": _FLOATS}
-        table = self._table(X, sample_weight=sample_weight, **checks)
+        table = self._table(X, sample_weight=sample_weight, streams=True, sums=_ANY, **checks)
+        source = isinstance(table.x, Rows)
         sums = np.dtype(settings().dtype or np.float64)  # float64 unless the user says otherwise
         with compute_scope(sums):
-            x, _, weight = placed(table)
-            batch = jax.tree.map(np.array, scaling.fit(x, weight, dtype=sums))
+            if source:
+                batch = streaming.fit(scaling.fit, table.x, dtype=sums)
+            else:
+                x, _, weight = placed(table)
+                batch = scaling.fit(x, weight, dtype=sums)
+            batch = jax.tree.map(np.array, batch)
         self._moments = batch if seen is None else _merged(seen, batch)
-        self._set_statistics(table.dtype, weighted=sample_weight is not None)
+        weighted = table.x.weighted if source else sample_weight is not None
+        self._set_statistics(table.dtype, weighted=weighted)
         return self
 
     def transform(self, X: Any, copy: bool | None = None) -> Any:
-        """`X` `[n d]` centred and divided."""
+        """`X` `[n d]` centred and divided; of a source a source, computed when it is read."""
         return self._map(_divide, X, copy)
 
     def inverse_transform(self, X: Any, copy: bool | None = None) -> Any:
@@ -77,6 +98,8 @@ class StandardScaler(OneToOneFeatureMixin, TransformerMixin, JaxEstimator):
 
     def _map(self, function, X, copy):
         check_is_fitted(self)
+        if isinstance(X, Rows):
+            return X.map(lambda x: self._map(function, x, copy))
         mean = np.zeros(self.n_features_in_) if not self.with_mean else self.mean_
         scale = np.ones(self.n_features_in_) if not self.with_std else self.scale_
         checks = {"ensure_all_finite": "allow-nan", "dtype": _FLOATS}

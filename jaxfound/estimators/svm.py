@@ -17,7 +17,7 @@ from jaxfound.estimators._kernel_machine import KernelMachine
 from jaxfound.estimators._labels import classes_of, encoded
 from jaxfound.models import svm
 
-__all__ = ["SVC", "SVR"]
+__all__ = ["SVC", "SVR", "class_rows"]
 
 
 def _has_probability(model):
@@ -115,7 +115,8 @@ class SVC(ClassifierMixin, KernelMachine):
         check_flag("break_ties", self.break_ties)
         table = self._encoded(X, y, sample_weight)
         k = len(self.classes_)
-        hyper, config = self._settings(n_classes=k, class_rows=_class_rows(table, k))
+        rows = class_rows(_largest_class(table, k), k, table.x.shape)
+        hyper, config = self._settings(n_classes=k, class_rows=rows)
         found = self._fit_machine(table, hyper, config)
         self._set_machine(found, table)
         self._calibrate(X, y, sample_weight)
@@ -329,11 +330,15 @@ def _votes(scores, k):
     return wins
 
 
-def _class_rows(table: Table, k: int) -> int | None:
+def class_rows(largest: int, k: int, shape: tuple[int, int]) -> int | None:
     """How many rows to cut out for a class, or none where a pair is most of the data."""
+    most = bucket(largest)
+    return None if k == 2 or 2 * most >= bucket(*shape) else most
+
+
+def _largest_class(table: Table, k: int) -> int:
     present = table.y if table.weight is None else table.y[np.asarray(table.weight) > 0]
-    most = bucket(int(np.bincount(present, minlength=k).max()))
-    return None if k == 2 or 2 * most >= bucket(*table.x.shape) else most
+    return int(np.bincount(present, minlength=k).max())
 
 
 def _check_classes(labels, weight):

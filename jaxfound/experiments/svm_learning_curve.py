@@ -1,31 +1,22 @@
 """A learning curve of 50 fits as one compiled program: folds and sizes are row weights."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import numpy as np
+from sklearn import model_selection as reference_selection
 from sklearn import svm as reference
 from sklearn.datasets import make_classification
-from sklearn.model_selection import LearningCurveDisplay, StratifiedKFold, learning_curve
+from sklearn.model_selection import LearningCurveDisplay
 
-from jaxfound._types import Array, Float, Int
+from jaxfound.estimators.svm import SVC
+from jaxfound.estimators.validation import learning_curve
 from jaxfound.experiments.figures import BLUE, ORANGE, panel
 from jaxfound.experiments.race import race
 from jaxfound.experiments.registry import Check, Result, lesson
-from jaxfound.metrics import accuracy
-from jaxfound.models import svm
 
-__all__ = ["Masks", "fold_masks", "learning_curve_scores", "run"]
+__all__ = ["run"]
 
-SHARES = np.linspace(0.1, 1.0, 10)
-FOLDS = 5
-
-
-class Masks(NamedTuple):
-    """One row of weights a fit: which rows are trained on, and which are held out."""
-
-    train: Any  # bool [s f n]
-    test: Any
+CURVE = {"train_sizes": np.linspace(0.1, 1.0, 10), "cv": 5}
 
 
 @lesson(
@@ -37,18 +28,14 @@ class Masks(NamedTuple):
 def run(quick: bool) -> Result:
     del quick  # one program is quick as it is
     data: Any = make_classification(n_samples=1000, n_features=20, random_state=42)
-    x, y = data
-    masks, sizes = fold_masks(y, SHARES)
+    theirs = reference_selection.learning_curve
 
-    def ours():
-        with jax.enable_x64(True):
-            return jax.tree.map(np.asarray, learning_curve_scores(x, y.astype(np.int32), masks))
-
-    def theirs():
-        return learning_curve(reference.SVC(), x, y, cv=FOLDS, train_sizes=SHARES)[1:]
-
-    timed = race(ours, {"scikit-learn": theirs})
-    (train, test), (their_train, their_test) = timed.ours.value, timed.theirs["scikit-learn"].value
+    timed = race(
+        lambda: learning_curve(SVC(), *data, **CURVE),
+        {"scikit-learn": lambda: theirs(reference.SVC(), *data, **CURVE)},
+    )
+    sizes, train, test = timed.ours.value
+    _, their_train, their_test = timed.theirs["scikit-learn"].value
     return Result(
         checks=(
             Check("held-out accuracy", test, their_test, "scikit-learn", 1e-12),
@@ -67,35 +54,6 @@ def run(quick: bool) -> Result:
         ),
         race=timed,
     )
-
-
-def fold_masks(y, shares) -> tuple[Masks, np.ndarray]:
-    """The folds of `StratifiedKFold`, and of each the first rows in every size."""
-    folds = list(StratifiedKFold(FOLDS).split(np.zeros(len(y)), y))
-    sizes = (np.asarray(shares) * min(len(train) for train, _ in folds)).astype(int)
-    train, test = masks = Masks(*np.zeros((2, len(sizes), FOLDS, len(y)), bool))
-    for fold, (inside, outside) in enumerate(folds):
-        test[:, fold, outside] = True
-        for size, mask in zip(sizes, train[:, fold], strict=True):
-            mask[inside[:size]] = True
-    return masks, sizes
-
-
-@jax.jit
-def learning_curve_scores(
-    x: Float[Array, "n d"], y: Int[Array, " n"], masks: Masks
-) -> tuple[Float[Array, "s f"], Float[Array, "s f"]]:
-    """Accuracy on the rows trained on and on those held out; the lanes are those of `svm.fit`."""
-
-    def lane(train, test):
-        _, _, scores = svm.fit_with_scores(x, y, train.astype(x.dtype))
-        predicted = (scores >= 0).astype(y.dtype)
-        return [accuracy(y, predicted, mask.astype(x.dtype)) for mask in (train, test)]
-
-    lanes = jax.tree.map(lambda mask: mask.reshape(-1, len(y)), masks)
-    train, test = jax.lax.map(lambda lane_masks: lane(*lane_masks), tuple(lanes))
-    shape = masks.train.shape[:2]
-    return train.reshape(shape), test.reshape(shape)
 
 
 def _draw(sizes, train, test):

@@ -57,7 +57,8 @@ def update(
 def axes(state: State, k: int, *, whiten: bool = False) -> pca.Params:
     """The first `k` principal components of all rows seen."""
     _, singular, vectors = jnp.linalg.svd(state.triangle)
-    return pca.from_axes(state.mean, state.weight, vectors, singular, k, whiten=whiten)
+    found = principal.by_singular(state.mean, state.weight, vectors, singular, k)
+    return pca.from_axes(found, whiten)
 
 
 @jax.jit

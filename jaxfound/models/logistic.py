@@ -3,14 +3,14 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxfound._types import Array, Float, Info, Int, Key, Shaped
-from jaxfound.numerics import gradient, implicit, lbfgs, newton, proximal
+from jaxfound.numerics import gradient, implicit, lbfgs, proximal, softmax
 from jaxfound.numerics.mesh import every
 from jaxfound.numerics.reduce import finite, mean_of_sample, ones_like_rows, present, row_sum
 from jaxfound.numerics.whitening import whitening
@@ -22,15 +22,20 @@ __all__ = [
     "Params",
     "Solver",
     "decision",
+    "described",
     "fit",
+    "has_minimum",
     "objective",
     "predict",
     "predict_proba",
+    "problem_of",
+    "theta_of",
 ]
 
 SOLVERS = ("newton", "lbfgs", "gd", "proximal")  # what `Info.solver` points into
 
 _NEWTON_WORK = 2**27  # products in a Hessian up to which fewer steps win over cheaper ones
+_SOFTMAX_WORK = 2**20  # the same for three classes or more, where Newton needs more steps
 _SAMPLED_ROWS = 2**15  # rows from which the first steps are taken on a sample
 _SAMPLE_STRIDE = 16
 _SAMPLE_PENALTY = 1e-4
@@ -77,7 +82,8 @@ def objective(
     """
     del config
     weight = ones_like_rows(x, weight)
-    return _loss(decision(params, finite(weight, x)), weight, y) + _penalty(params.coef, hyper)
+    loss = softmax.loss(decision(params, finite(weight, x)), weight, y)
+    return loss + _penalty(params.coef, hyper)
 
 
 @partial(jax.jit, static_argnames="config")
@@ -149,16 +155,6 @@ def predict(params: Params, x: Float[Array, "n d"]) -> Int[Array, " n"]:
     return eta.argmax(1) if eta.ndim == 2 else (eta > 0).astype(int)
 
 
-def _loss(scores, weight, y):
-    if scores.ndim == 1:
-        scores = scores[:, None]
-    if scores.shape[1] == 1:
-        eta = scores[:, 0]
-        return (weight * (jax.nn.softplus(eta) - y.astype(eta.dtype) * eta)).sum()
-    own = jnp.take_along_axis(scores, y[:, None], axis=1)[:, 0]
-    return (weight * (jax.nn.logsumexp(scores, axis=1) - own)).sum()
-
-
 def _penalty(coef, hyper):
     ratio = jnp.asarray(hyper.l1_ratio, coef.dtype)
     norms = (1 - ratio) / 2 * (coef**2).sum() + ratio * jnp.abs(coef).sum()
@@ -176,35 +172,33 @@ def _free(config, params):
     return Params(free, jnp.full_like(params.intercept, config.fit_intercept, bool))
 
 
-class _Problem(NamedTuple):
-    """The mean loss over rows about a shift: tolerances do not depend on `n` then, and float32
-    survives features far from zero. Unknowns are one matrix, the intercept its last row."""
-
-    x: Float[Array, "n d"]
-    y: Int[Array, " n"]
-    weight: Float[Array, " n"] | None  # None is all ones
-    total: Float[Array, ""]  # of the weights
-    shift: Float[Array, " d"]
-    l2: Float[Array, "m 1"]  # zero for the intercept
-    l1: Float[Array, "m 1"]
-
-
 def _solve(x, y, weight, hyper, *, start, config):
     solver = _resolve(config, *x.shape)
     problem = _problem(x, y, weight, hyper, config)
     solve = partial(_SOLVERS[solver], config=config)
-    theta = _theta(_zeros(x, config) if start is None else start, problem, config)
+    theta = theta_of(_zeros(x, config) if start is None else start, problem, config=config)
     if start is None and x.shape[0] >= _SAMPLED_ROWS and solver != "proximal":
         theta = solve(_sample(problem), theta, 10 * hyper.tol).params
     found = solve(problem, theta, hyper.tol)
+    weight = ones_like_rows(x, weight)
+    rows_of_class = jnp.zeros(config.n_classes, x.dtype).at[y].add(weight)
+    least = jnp.where(weight > 0, weight, jnp.inf).min()
+    sound = has_minimum(found.value * problem.total, rows_of_class, least, hyper, config=config)
+    sound &= (hyper.l1_ratio == 0) | (solver == "proximal")
+    return described(found, problem, sound, solver, config=config)
+
+
+def described(
+    found: lbfgs.Minimum, problem: softmax.Problem, sound: Any, solver: str, *, config: Config
+) -> tuple[Params, Info]:
+    """What `fit` returns for the minimum that the solver found, `sound` if there is one."""
     theta = found.params
     if theta.shape[1] > 1:
         # What is common to all classes changes no probability: the least norm has none of it.
         theta = theta - jnp.where(problem.l1 == 0, theta.mean(axis=1, keepdims=True), 0)
-    unused = (hyper.l1_ratio == 0) | (solver == "proximal")
     info = Info(
         found.n_iter,
-        found.converged & unused & _has_minimum(found.value, problem, hyper, config),
+        found.converged & sound,
         found.value * problem.total,
         found.residual,
         jnp.asarray(SOLVERS.index(solver)),
@@ -212,31 +206,45 @@ def _solve(x, y, weight, hyper, *, start, config):
     return _params(theta, problem, config), info
 
 
-def _has_minimum(value, problem, hyper, config):
+def has_minimum(
+    loss: Float[Array, ""],
+    rows_of_class: Float[Array, " k"],
+    least: Float[Array, ""],
+    hyper: Hyper,
+    *,
+    config: Config,
+) -> Array:
+    """Whether there is a minimum; `least` is the smallest weight of a row that is present."""
     # An intercept runs off to infinity where a class has no rows, and the coefficients do where
     # nothing holds them and the loss is below what a single wrong row costs.
-    weight = ones_like_rows(problem.x, problem.weight)
-    rows_of_class = jnp.zeros(config.n_classes, weight.dtype).at[problem.y].add(weight)
     missing = (rows_of_class <= 0).any() & config.fit_intercept
-    least = jnp.where(weight > 0, weight, jnp.inf).min()
-    separated = value * problem.total < jnp.log(2) * least
+    separated = loss < jnp.log(2) * least
     return ~missing & ~(separated & jnp.isinf(hyper.C))
 
 
 def _resolve(config, n, d):
     if config.solver != "auto":
         return config.solver
-    unknowns = (d + 1) * (1 if config.n_classes == 2 else config.n_classes)
-    return "newton" if n * unknowns**2 <= _NEWTON_WORK else "lbfgs"
+    if config.n_classes == 2:
+        return "newton" if n * (d + 1) ** 2 <= _NEWTON_WORK else "lbfgs"
+    return "newton" if n * ((d + 1) * config.n_classes) ** 2 <= _SOFTMAX_WORK else "lbfgs"
 
 
 def _problem(x, y, weight, hyper, config):
     shift = mean_of_sample(weight, x) if config.fit_intercept else jnp.zeros(x.shape[1], x.dtype)
-    penalised = (jnp.arange(x.shape[1] + config.fit_intercept) < x.shape[1])[:, None]
-    total = ones_like_rows(x, weight).sum()
+    problem = problem_of(ones_like_rows(x, weight).sum(), shift, hyper, config=config)
+    return problem._replace(x=x, y=y, weight=weight)
+
+
+def problem_of(
+    total: Float[Array, ""], shift: Float[Array, " d"], hyper: Hyper, *, config: Config
+) -> softmax.Problem:
+    """The problem of rows that are elsewhere; without an intercept the shift is zero."""
+    d = shift.size
+    penalised = (jnp.arange(d + config.fit_intercept) < d)[:, None]
     strength = jnp.where(penalised, 1 / (hyper.C * total), 0)
     l2, l1 = (1 - hyper.l1_ratio) * strength, hyper.l1_ratio * strength
-    return _Problem(x, y, weight, total, shift, l2, l1)
+    return softmax.Problem(None, None, None, total, shift, l2, l1)
 
 
 def _sample(problem):
@@ -246,14 +254,15 @@ def _sample(problem):
     return problem._replace(x=x, y=y, weight=weight, total=total, l2=l2)
 
 
-def _theta(params, problem, config):
+def theta_of(params: Params, problem: softmax.Problem, *, config: Config) -> Float[Array, "m k"]:
+    """The unknowns of the problem that are these params."""
     coef, intercept = (p[..., None] if config.n_classes == 2 else p for p in params)
     offset = intercept + _dot(problem.shift, coef)
     return jnp.concatenate([coef, offset[None]]) if config.fit_intercept else coef
 
 
 def _params(theta, problem, config):
-    coef = theta[: problem.x.shape[1]]
+    coef = theta[: problem.shift.size]
     offset = theta[-1] if config.fit_intercept else jnp.zeros_like(theta[0])
     intercept = offset - _dot(problem.shift, coef)
     if config.n_classes == 2:
@@ -261,58 +270,12 @@ def _params(theta, problem, config):
     return Params(coef, intercept - intercept.mean())
 
 
-def _rows(x, problem, config):
-    x = x - problem.shift[None]
-    return jnp.pad(x, ((0, 0), (0, 1)), constant_values=1) if config.fit_intercept else x
-
-
-def _penalised(problem, theta, value, slope):
-    value = value / problem.total + (problem.l2 * theta**2).sum() / 2
-    return value, slope / problem.total + problem.l2 * theta
-
-
-def _value_and_slope(problem, config, theta):
-    d = problem.x.shape[1]
-    offset = theta[d:].sum(0)  # the last row, or zero
-
-    def statistic(w, x, y):
-        x = x - problem.shift[None]
-        value, slope = jax.value_and_grad(_loss)(_dot(x, theta[:d]) + offset[None], w, y)
-        # Rows on the right: a product with x.T would copy the block.
-        slopes = _dot(slope.T, x).T, slope.sum(0, keepdims=True)
-        return value, jnp.concatenate(slopes if config.fit_intercept else slopes[:1])
-
-    return _penalised(problem, theta, *row_sum(statistic, problem.weight, problem.x, problem.y))
-
-
 def _newton(problem, start, tol, *, config):
-    def derivatives(flat):
-        theta = flat.reshape(start.shape)
-        sums = partial(_second_order, problem, config, theta)
-        value, slope, hessian = row_sum(sums, problem.weight, problem.x, problem.y)
-        value, slope = _penalised(problem, theta, value, slope)
-        ridge = jnp.diag(jnp.broadcast_to(problem.l2, theta.shape).ravel())
-        return value, slope.ravel(), hessian / problem.total + ridge
+    def sums(theta):
+        statistic = partial(softmax.second_order, problem, theta)
+        return row_sum(statistic, problem.weight, problem.x, problem.y)
 
-    found = newton.minimise(derivatives, start.ravel(), tol=tol, max_iter=config.max_iter)
-    return found._replace(params=found.params.reshape(start.shape))
-
-
-def _second_order(problem, config, theta, w, x, y):
-    rows = _rows(x, problem, config)
-    scores = _dot(rows, theta)
-    slope_of = jax.value_and_grad(_loss)
-    value, slope = slope_of(scores, w, y)
-
-    def along(direction):  # X' diag(d slope / d score_k) X, one score k at a time
-        bend = jax.jvp(lambda s: slope_of(s, w, y)[1], (scores,), (direction,))[1]
-        bent = (rows[:, :, None] * bend[:, None, :]).reshape(len(rows), theta.size)
-        return _dot(bent.T, rows)
-
-    units = jnp.eye(theta.shape[1], dtype=theta.dtype)[:, None, :]
-    columns = jax.vmap(along)(jnp.broadcast_to(units, (len(units), *scores.shape)))
-    hessian = jnp.moveaxis(columns, 0, -1).reshape(theta.size, theta.size)
-    return value, _dot(rows.T, slope), hessian
+    return softmax.by_newton(problem, sums, start, tol, max_iter=config.max_iter)
 
 
 def _lbfgs(problem, start, tol, *, config):
@@ -321,7 +284,7 @@ def _lbfgs(problem, start, tol, *, config):
     lower, back = _whitening(problem, config)
 
     def value_and_grad(u):
-        value, slope = _value_and_slope(problem, config, _dot(back, u))
+        value, slope = softmax.value_and_slope(problem, _dot(back, u))
         return value, _dot(back.T, slope)
 
     found = lbfgs.minimise(
@@ -338,18 +301,18 @@ def _whitening(problem, config):
     n, d = problem.x.shape
     weight, x = every(max(1, n // max(_LEAST_SAMPLE, 2 * d)), problem.weight, problem.x)
     weight = ones_like_rows(x, weight)
-    rows = _rows(present(weight, x), problem, config)
+    rows = softmax.shifted(present(weight, x), problem)
     curvature = (config.n_classes - 1) / config.n_classes**2
     return whitening(rows, weight, problem.l2[:, 0], curvature=curvature)
 
 
 def _proximal(problem, start, tol, *, config):
     def value_and_grad(flat):
-        value, slope = _value_and_slope(problem, config, flat.reshape(start.shape))
+        value, slope = softmax.value_and_slope(problem, flat.reshape(start.shape))
         return value, slope.ravel()
 
     def gram(w, x, y):
-        rows = _rows(x, problem, config)
+        rows = softmax.shifted(x, problem)
         return _dot(rows.T, rows * w[:, None])
 
     second = row_sum(gram, problem.weight, problem.x, problem.y) / problem.total

@@ -24,6 +24,7 @@ __all__ = [
     "Hyper",
     "Params",
     "Solver",
+    "described",
     "fit",
     "from_axes",
     "inverse_transform",
@@ -166,19 +167,6 @@ def truncate(params: Params, k: int) -> Params:
     return params._replace(noise=noise, **first)
 
 
-def from_axes(
-    mean: Float[Array, " d"],
-    weight: Float[Array, ""],
-    vectors: Float[Array, "r d"],
-    singular: Float[Array, " r"],
-    k: int,
-    *,
-    whiten: bool = False,
-) -> Params:
-    """The first `k` components, from a singular value decomposition of centred rows."""
-    return _params(principal.by_singular(mean, weight, vectors, singular, k), whiten)
-
-
 # --- solvers ----------------------------------------------------------------------------------
 
 
@@ -191,15 +179,19 @@ def jitted(x, weight, hyper, key, *, config):
     k = min(x.shape) if config.n_components is None else config.n_components
     name = _solver(x.shape, k, config)
     found = _SOLVERS[name](x, weight, k, key, hyper, config)
-    params = _params(found, config.whiten)
+    return described(found, "covariance_eigh" if name == "auto" else name, config.whiten)
+
+
+def described(found: principal.Axes, name: str, whiten: bool) -> tuple[Params, Info]:
+    """What `fit` returns for these axes, which the solver `name` found."""
+    params = from_axes(found, whiten)
     sound = jnp.isfinite(params.variance).all() & jnp.isfinite(params.total)  # NaN of no freedom
-    ran = SOLVERS.index("covariance_eigh" if name == "auto" else name)
     return params, Info(
         n_iter=found.n_iter,
         converged=found.converged & sound,
         value=found.rest,
         residual=found.residual,
-        solver=jnp.where(found.orthogonal, SOLVERS.index("full"), ran),
+        solver=jnp.where(found.orthogonal, SOLVERS.index("full"), SOLVERS.index(name)),
     )
 
 
@@ -280,7 +272,8 @@ _SOLVERS = {
 }
 
 
-def _params(found, whiten):
+def from_axes(found: principal.Axes, whiten: bool) -> Params:
+    """The components that these axes are, with their signs and scales."""
     (k, d), vectors = found.vectors.shape, found.vectors
     freedom = jnp.where(found.weight > 1, found.weight - 1, jnp.nan)
     largest = vectors[jnp.arange(k), jnp.abs(vectors).argmax(1)]

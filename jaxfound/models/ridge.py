@@ -11,11 +11,24 @@ import optax
 
 from jaxfound._types import Array, Float, Info, Key, Shaped
 from jaxfound.numerics import conjugate, gradient, implicit, lbfgs, least_squares, nonnegative
+from jaxfound.numerics.moments import Moments, moments, sum_of_squares
 from jaxfound.numerics.reduce import finite, ones_like_rows, present
 
-__all__ = ["SOLVERS", "Config", "Hyper", "Params", "Solver", "fit", "objective", "predict"]
+__all__ = [
+    "SOLVERS",
+    "Config",
+    "Hyper",
+    "Params",
+    "Solver",
+    "fit",
+    "from_moments",
+    "from_solution",
+    "objective",
+    "predict",
+]
 
 SOLVERS = ("cholesky", "svd", "cg", "lbfgs", "gd", "nonnegative")  # what `Info.solver` points into
+LOCK_STEP = True  # fits to the same rows end after about as many steps each
 Solver = Literal["auto", "cholesky", "svd", "cg", "lbfgs", "gd"]
 
 _dot = partial(jnp.matmul, precision="highest")
@@ -127,17 +140,24 @@ def _closed_form(x, y, weight, hyper, *, config):
     solution = least_squares.solve(
         *(x, targets, weight, hyper.l2), fit_intercept=config.fit_intercept, solver=config.solver
     )
-    rss = least_squares.sum_of_squares(solution.moments, solution.coef)
+    return from_solution(solution, hyper, y.shape[1:])
+
+
+def from_solution(
+    solution: least_squares.Solution, hyper: Hyper, outputs: tuple[int, ...]
+) -> tuple[Params, Info]:
+    """What `fit` returns for a closed form; `outputs` is `y.shape[1:]`."""
+    rss = sum_of_squares(solution.moments, solution.coef)
     info = Info(
         n_iter=jnp.asarray(0),
-        converged=solution.residual <= jnp.sqrt(jnp.finfo(x.dtype).eps),
+        converged=solution.residual <= jnp.sqrt(jnp.finfo(rss.dtype).eps),
         value=rss + _penalty(hyper, solution.coef),
         residual=solution.residual,
         solver=jnp.where(solution.orthogonal, SOLVERS.index("svd"), SOLVERS.index("cholesky")),
         condition=solution.condition,
         rank=solution.rank,
     )
-    return _params(solution.coef, solution.intercept, y), info
+    return _params(solution.coef, solution.intercept, outputs), info
 
 
 def _cg(x, y, weight, hyper, *, config):
@@ -149,21 +169,28 @@ def _cg(x, y, weight, hyper, *, config):
     found = conjugate.least_squares(
         *(x, targets, weight, hyper.l2, x_mean, y_mean), tol=hyper.tol, max_iter=config.max_iter
     )
-    params = _params(found.coef, y_mean - _dot(x_mean, found.coef), y)
+    params = _params(found.coef, y_mean - _dot(x_mean, found.coef), y.shape[1:])
     value = objective(params, x, y, weight, hyper, config=config)
     return params, _info("cg", found.n_iter, found.converged, value, found.residual.max())
 
 
 def _nonnegative(x, y, weight, hyper, *, config):
-    # min 1/2 b'(G + Lambda)b - c'b over b >= 0, one program a target.
     targets = y.reshape(len(y), -1)
-    known = least_squares.moments(x, targets, weight, centre=config.fit_intercept)
+    known = moments(x, targets, weight, centre=config.fit_intercept)
+    return from_moments(known, hyper, y.shape[1:], config=config)
+
+
+def from_moments(
+    known: Moments, hyper: Hyper, outputs: tuple[int, ...], *, config: Config
+) -> tuple[Params, Info]:
+    """What `fit` returns for coefficients that may not be negative."""
+    # min 1/2 b'(G + Lambda)b - c'b over b >= 0, one program a target.
     gram = known.gram + jnp.diag(jnp.broadcast_to(hyper.l2, known.x_mean.shape))
     solve = partial(nonnegative.minimise, max_iter=config.max_iter)
     found = jax.vmap(solve, (None, 1))(gram, known.cross)
     coef = found.params.T
-    params = _params(coef, known.y_mean - _dot(known.x_mean, coef), y)
-    value = least_squares.sum_of_squares(known, coef) + _penalty(hyper, coef)
+    params = _params(coef, known.y_mean - _dot(known.x_mean, coef), outputs)
+    value = sum_of_squares(known, coef) + _penalty(hyper, coef)
     return params, _info(
         "nonnegative", found.n_iter.max(), found.converged.all(), value, found.residual.max()
     )
@@ -210,8 +237,8 @@ def _penalty(hyper, coef):
     return (jnp.asarray(hyper.l2, coef.dtype) * squares).sum()
 
 
-def _params(coef, intercept, y):
-    return Params(coef.reshape(-1, *y.shape[1:]), intercept.reshape(y.shape[1:]))
+def _params(coef, intercept, outputs):
+    return Params(coef.reshape(-1, *outputs), intercept.reshape(outputs))
 
 
 def _info(solver, n_iter, converged, value, residual):

@@ -14,6 +14,7 @@ from jaxfound._types import Array, Bool, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import dual, kernels, kkt
 from jaxfound.numerics.branch import lane_by_lane
 from jaxfound.numerics.dual_driver import solve, widest
+from jaxfound.numerics.mesh import shards
 from jaxfound.numerics.reduce import finite, mean_of_sample, ones_like_rows
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Config",
     "Hyper",
     "Params",
+    "choose",
     "class_pairs",
     "decision",
     "fit",
@@ -161,6 +163,11 @@ def fit_with_scores(
 
 
 def _fit(x, y, weight, hyper, config):
+    if shards() > 1:
+        raise ValueError(
+            f"svm.fit was called inside a mesh of {shards()} devices, expected one: in the dual "
+            "every row meets every other. Fit outside jax.set_mesh, or spread candidates instead."
+        )
     weight = ones_like_rows(x, weight)
     kernel = _kernel(config)
     shift = jax.lax.stop_gradient(_shift(x, weight, kernel))
@@ -215,10 +222,14 @@ def decision(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n *p"]:
 
 def predict(params: Params, x: Float[Array, "n d"]) -> Shaped[Array, " n"]:
     """The index of the class with most votes, the first of them at a tie; or the target."""
-    scores = decision(params, x)
-    if params.config.task == "regression":
+    return choose(decision(params, x), params.config)
+
+
+def choose(scores: Float[Array, "n *p"], config: Config) -> Shaped[Array, " n"]:
+    """What `predict` makes of decisions."""
+    if config.task == "regression":
         return scores
-    return _votes(_columns(scores), params.config.n_classes).argmax(1)
+    return _votes(_columns(scores), config.n_classes).argmax(1)
 
 
 def _votes(scores: Float[Array, "n p"], n_classes: int) -> Int[Array, "n k"]:

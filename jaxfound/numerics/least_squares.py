@@ -14,42 +14,45 @@ References:
   G. Golub, C. Van Loan, Matrix Computations, 4th ed., sections 5.3 and 5.5.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Bool, Float, Int
+from jaxfound.numerics import lapack
 from jaxfound.numerics.branch import cond_per_lane
 from jaxfound.numerics.compensated import product, total, two_sum
 from jaxfound.numerics.mesh import per_shard, shards
+from jaxfound.numerics.moments import Moments, moments
 from jaxfound.numerics.reduce import (
-    mean_of_sample,
     ones_like_rows,
     present,
     row_fold,
     row_sum,
 )
 
-__all__ = ["Moments", "Solution", "moments", "scatter", "solve", "sum_of_squares", "triangle"]
+__all__ = [
+    "Cholesky",
+    "Factor",
+    "Solution",
+    "direct",
+    "extended_sums",
+    "factorise",
+    "ill_conditioned",
+    "orthogonal_factor",
+    "refine",
+    "seminormal",
+    "solve",
+    "triangle",
+]
 
-_LEAF = 128  # columns below which splitting a symmetric product no longer pays
 _MOST_LOST = 1e-4  # relative error of a Cholesky factor that refinement still mends quickly
 _SMALL = 2**14  # elements of a problem on which refinement costs nothing: it is always done
 _MAX_REFINEMENTS = 20
 _dot = partial(jnp.matmul, precision="highest")
-
-
-class Moments(NamedTuple):
-    """Weighted moments about the mean (about zero without an intercept)."""
-
-    weight: Float[Array, ""]  # the sum of the weights
-    x_mean: Float[Array, " d"]
-    y_mean: Float[Array, " k"]
-    gram: Float[Array, "d d"]  # sum of w (x - mean)(x - mean)'
-    cross: Float[Array, "d k"]  # sum of w (x - mean)(y - mean)'
-    y_square: Float[Array, " k"]  # sum of w (y - mean)^2
 
 
 class Solution(NamedTuple):
@@ -70,7 +73,7 @@ class _Problem(NamedTuple):
     moments: Moments
 
 
-class _Factor(NamedTuple):
+class Factor(NamedTuple):
     """$(X^\\top W X + \\Lambda)^+ = P P^\\top$."""
 
     root: Float[Array, "d r"]
@@ -79,7 +82,7 @@ class _Factor(NamedTuple):
     orthogonal: Bool[Array, ""]
 
 
-class _Cholesky(NamedTuple):
+class Cholesky(NamedTuple):
     """$S L L^\\top S = X^\\top W X + \\Lambda$, with $S$ the column norms."""
 
     lower: Float[Array, "d d"]
@@ -104,83 +107,35 @@ def solve(
     """
     n, d = x.shape
     known = moments(x, y, weight, centre=fit_intercept)
-    refined = partial(_refined, fit_intercept=fit_intercept)
+
+    def refined(problem, factor):
+        gradient = partial(_extended_gradient, problem)
+        return refine(problem.moments, problem.ridge, factor, gradient, fit_intercept=fit_intercept)
+
     if solver == "svd" or (solver == "auto" and n <= d):
         problem = _Problem(x, y, weight, ridge, known)
         thin = n <= d and ridge.ndim == 0  # then no d x d matrix is formed
         return refined(problem, _thin(problem) if thin else _orthogonal(problem))
 
     problem = _Problem(x, y, weight, jnp.broadcast_to(ridge, (d,)), known)
-    cholesky = _factorise(known.gram + jnp.diag(problem.ridge))
+    cholesky = factorise(known, problem.ridge)
+    ill, lost = ill_conditioned(cholesky)
 
-    def careful(problem, cholesky):
-        factor = _seminormal(cholesky)
+    def careful(problem, cholesky, lost):
+        factor = seminormal(cholesky)
         if solver == "auto":
-            lost = cholesky.condition**2 * jnp.finfo(x.dtype).eps > _MOST_LOST
             factor = cond_per_lane(
                 lost, lambda p, _: _orthogonal(p), lambda _, f: f, problem, factor
             )
         return refined(problem, factor)
 
     if x.size * y.shape[1] <= _SMALL:
-        return careful(problem, cholesky)
-    # The plain solution loses a third of the digits at most.
-    ill = cholesky.condition**2 > jnp.finfo(x.dtype).eps ** (-1 / 3)
-    return cond_per_lane(ill, careful, _direct, problem, cholesky)
+        return careful(problem, cholesky, lost)
 
+    def plain(problem, cholesky, _):
+        return direct(problem.moments, cholesky)
 
-def moments(
-    x: Float[Array, "n d"],
-    y: Float[Array, "n k"],
-    weight: Float[Array, " n"] | None,
-    *,
-    centre: bool,
-) -> Moments:
-    """Weighted moments in one pass, about a shift close to the mean so that no digits cancel."""
-    x_shift = mean_of_sample(weight, x) if centre else jnp.zeros(x.shape[1:], x.dtype)
-    y_shift = mean_of_sample(weight, y) if centre else jnp.zeros(y.shape[1:], y.dtype)
-
-    def statistic(w, x, y):
-        x, y = x - x_shift[None], y - y_shift[None]
-        yw = y * w[:, None]
-        # A vector times the rows, not the sum over a column, which is slow on a CPU.
-        first = w.sum(), _dot(w, x), yw.sum(0)
-        return *first, _gram_pieces(x * w[:, None], x), _dot(yw.T, x), (yw * y).sum(0)
-
-    amount, x_sum, y_sum, pieces, cross, y_square = row_sum(statistic, weight, x, y)
-    gram, cross = _assemble(pieces), cross.T
-    if not centre:
-        return Moments(amount, jnp.zeros_like(x_sum), jnp.zeros_like(y_sum), gram, cross, y_square)
-    x_off, y_off = x_sum / amount, y_sum / amount
-    return Moments(
-        amount,
-        x_shift + x_off,
-        y_shift + y_off,
-        gram - jnp.outer(x_sum, x_off),
-        cross - jnp.outer(x_sum, y_off),
-        y_square - y_sum * y_off,
-    )
-
-
-def scatter(
-    x: Float[Array, "n d"], weight: Float[Array, " n"] | None
-) -> tuple[Float[Array, " d"], Float[Array, ""], Float[Array, "d d"]]:
-    """Mean, sum of weights, and $\\sum_i w_i (x_i - \\bar x)(x_i - \\bar x)^\\top$, in one pass."""
-    shift = mean_of_sample(weight, x)
-
-    def statistic(w, x):
-        x = x - shift[None]
-        return w.sum(), _dot(w, x), _gram_pieces(x * w[:, None], x)
-
-    amount, x_sum, pieces = row_sum(statistic, weight, x)
-    offset = x_sum / amount
-    return shift + offset, amount, _assemble(pieces) - jnp.outer(x_sum, offset)
-
-
-def sum_of_squares(known: Moments, coef: Float[Array, "d k"]) -> Float[Array, ""]:
-    """The weighted residual sum of squares of `coef` with its best intercept, from the moments."""
-    explained = coef * (2 * known.cross - _dot(known.gram, coef))
-    return jnp.maximum(known.y_square.sum() - explained.sum(), 0)
+    return cond_per_lane(ill, careful, plain, problem, cholesky, lost)
 
 
 def triangle(
@@ -199,7 +154,7 @@ def triangle(
 
     def step(factor, w, x):
         rows = (x - mean[None]) * jnp.sqrt(w)[:, None]
-        return jnp.linalg.qr(jnp.concatenate([factor, rows]), mode="r")
+        return lapack.qr_triangle(jnp.concatenate([factor, rows]))
 
     # A single block needs no factor of fixed size to start from.
     start = jnp.zeros((0 if n <= size * shards() else d, d), x.dtype) if above is None else above
@@ -207,56 +162,56 @@ def triangle(
     triangles = per_shard(partial(row_fold, step, share, size=size), weight, x)
     if len(triangles) == 1:
         return triangles[0]
-    return jnp.linalg.qr(triangles.reshape(-1, d), mode="r")
+    return lapack.qr_triangle(triangles.reshape(-1, d))
 
 
-def _gram_pieces(xw, x):
-    # Half of a symmetric product is known from the other half: split while that saves time.
-    half = x.shape[1] // 16 * 8
-    if x.shape[1] <= _LEAF:
-        return _dot(xw.T, x)
-    corner = _dot(xw[:, :half].T, x[:, half:])
-    return _gram_pieces(xw[:, :half], x[:, :half]), corner, _gram_pieces(xw[:, half:], x[:, half:])
-
-
-def _assemble(pieces):
-    if not isinstance(pieces, tuple):
-        return pieces
-    first, corner, second = _assemble(pieces[0]), pieces[1], _assemble(pieces[2])
-    return jnp.block([[first, corner], [corner.T, second]])
-
-
-def _factorise(gram):
+def factorise(known: Moments, ridge: Float[Array, " d"]) -> Cholesky:
+    """The Cholesky factor of the Gram matrix with its ridge, and what its pivots tell."""
     # A Gram scaled to a unit diagonal is as well conditioned as a diagonal scaling can make it,
     # within a factor d (van der Sluis, 1969); its pivots then tell the condition number.
+    gram = known.gram + jnp.diag(ridge)
     scale = _safe(jnp.sqrt(jnp.maximum(jnp.diagonal(gram), 0)))
-    lower = jnp.linalg.cholesky(gram / jnp.outer(scale, scale))
+    lower = lapack.cholesky(gram / jnp.outer(scale, scale))
     pivots = jnp.diagonal(lower)
     condition = jnp.where(jnp.isfinite(pivots).all(), pivots.max() / pivots.min(), jnp.inf)
-    return _Cholesky(lower, scale, condition)
+    return Cholesky(lower, scale, condition)
 
 
-def _direct(problem, cholesky):
-    known, (lower, scale, condition) = problem.moments, cholesky
-    coef = jax.scipy.linalg.cho_solve((lower, True), known.cross / scale[:, None]) / scale[:, None]
+def ill_conditioned(cholesky: Cholesky) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
+    """Whether the plain solution wants refining, and whether the factor is too bad for that."""
+    eps = jnp.finfo(cholesky.lower.dtype).eps
+    square = cholesky.condition**2
+    # The plain solution loses a third of the digits at most.
+    return square > eps ** (-1 / 3), square * eps > _MOST_LOST
+
+
+def direct(known: Moments, cholesky: Cholesky) -> Solution:
+    """The plain solution of the normal equations."""
+    lower, scale, condition = cholesky
+    coef = lapack.cho_solve(lower, known.cross / scale[:, None]) / scale[:, None]
     error = jnp.finfo(lower.dtype).eps * condition**2
     rank, orthogonal = jnp.asarray(scale.size), jnp.asarray(False)
     intercept = _intercept(known, jnp.zeros_like(known.y_mean), coef)
     return Solution(coef, intercept, known, condition, rank, error, orthogonal)
 
 
-def _seminormal(cholesky):
+def seminormal(cholesky: Cholesky) -> Factor:
+    """The inverse by the Cholesky factor, good enough to refine with."""
     lower, scale, condition = cholesky
     identity = jnp.eye(scale.size, dtype=scale.dtype)
-    inverse = jax.scipy.linalg.solve_triangular(lower, identity, lower=True)
+    inverse = lapack.solve_lower(lower, identity)
     rank, orthogonal = jnp.asarray(scale.size), jnp.asarray(False)
-    return _Factor(inverse.T / scale[:, None], condition, rank, orthogonal)
+    return Factor(inverse.T / scale[:, None], condition, rank, orthogonal)
 
 
 def _orthogonal(problem):
     x, _, weight, ridge, known = problem
     ridge_rows = jnp.diag(jnp.broadcast_to(jnp.sqrt(ridge), x.shape[1:]))
-    factor = triangle(x, weight, known.x_mean, ridge_rows)
+    return orthogonal_factor(triangle(x, weight, known.x_mean, ridge_rows))
+
+
+def orthogonal_factor(factor: Float[Array, "s d"]) -> Factor:
+    """The pseudo-inverse by the singular values of a triangle with its ridge rows."""
     # Scaled columns tell bad units from a true rank deficiency, where the norm to minimise is
     # that of the coefficients as they are.
     scale = _safe(jnp.linalg.norm(factor, axis=0))
@@ -273,22 +228,36 @@ def _thin(problem):
 
 
 def _pseudo_inverse_root(rows, scale, ridge):
-    _, values, vectors = jnp.linalg.svd(rows / scale[None], full_matrices=False)
+    _, values, vectors = lapack.svd(rows / scale[None])
     kept = values > jnp.finfo(rows.dtype).eps * max(rows.shape) * values[0]
     size = jnp.where(kept, jnp.sqrt(values**2 + ridge), 1)
     root = vectors.T * jnp.where(kept, 1 / size, 0)[None] / scale[:, None]
     condition = size.max() / jnp.where(kept, size, jnp.inf).min()
-    return _Factor(root, condition, kept.sum(), jnp.asarray(True))
+    return Factor(root, condition, kept.sum(), jnp.asarray(True))
 
 
-def _refined(problem, factor, *, fit_intercept):
-    """Corrected seminormal equations, from zero until the corrections stop shrinking."""
-    known, ridge = problem.moments, jnp.atleast_1d(problem.ridge)[:, None]
-    eps = jnp.finfo(problem.x.dtype).eps
+def refine(
+    known: Moments,
+    ridge: Float[Array, "*d"],
+    factor: Factor,
+    gradient: Callable[..., Any],
+    *,
+    fit_intercept: bool,
+    loop: Callable[..., Any] = jax.lax.while_loop,
+) -> Solution:
+    """Corrected seminormal equations, from zero until the corrections stop shrinking.
+
+    Args:
+      gradient: maps coefficients and offset to the sum of `extended_sums` over all rows.
+      loop: what repeats the corrections; the host where `gradient` reads the rows from a file.
+    """
+    ridge = jnp.atleast_1d(ridge)[:, None]
+    eps = jnp.finfo(known.gram.dtype).eps
 
     def correct(state):
         coef, offset, _, _, last, i = state
-        slope, level = _extended_gradient(problem, coef, offset)
+        (slope, slope_low), (level, level_low) = gradient(coef, offset)
+        slope, level = (slope + slope_low).T, level + level_low
         step = _dot(factor.root, _dot(factor.root.T, slope - ridge * coef))
         new = coef + step
         offset = offset + level / known.weight if fit_intercept else offset
@@ -302,7 +271,7 @@ def _refined(problem, factor, *, fit_intercept):
     far = jnp.asarray(jnp.inf, eps.dtype)
     zero = jnp.zeros_like(known.cross)
     start = (zero, jnp.zeros_like(known.y_mean), zero, far, far, 0)
-    coef, offset, step, *_ = jax.lax.while_loop(unfinished, correct, start)
+    coef, offset, step, *_ = loop(unfinished, correct, start)
     residual = _relative_size(known, step)
     intercept = _intercept(known, offset, coef)
     _, condition, rank, orthogonal = factor
@@ -317,30 +286,37 @@ def _relative_size(known, step):
 
 
 def _extended_gradient(problem, coef, offset):
-    # X'W r and 1'W r for r = y - offset - X beta about the means, in extended precision.
     known = problem.moments
+    sums = partial(extended_sums, known.x_mean, known.y_mean, coef, offset)
+    return row_sum(sums, problem.weight, problem.x, problem.y)
 
-    def statistic(w, x, y):
-        x, x_low = two_sum(x, -jnp.broadcast_to(known.x_mean, x.shape))
-        y, y_low = two_sum(y, -jnp.broadcast_to(known.y_mean, y.shape))
 
-        def one_target(y, y_low, coef, offset):
-            terms, low = product(x.T, -coef[:, None])
-            low = y_low + (low - x_low.T * coef[:, None]).sum(0)
-            ends = jnp.stack([y, jnp.broadcast_to(-offset, y.shape)])
-            high, low = total(jnp.concatenate([ends, *terms]), low)
-            terms, rest = product(w, high)
-            high, low = total(terms, rest + w * low)
-            terms, rest = product(x, high[:, None])
-            rest = rest + x * low[:, None] + x_low * high[:, None]
-            return total(jnp.concatenate(terms), rest.sum(0)), total(high, low.sum())
+def extended_sums(
+    x_mean: Float[Array, " d"],
+    y_mean: Float[Array, " k"],
+    coef: Float[Array, "d k"],
+    offset: Float[Array, " k"],
+    w: Float[Array, " b"],
+    x: Float[Array, "b d"],
+    y: Float[Array, "b k"],
+) -> Any:
+    """X'W r and 1'W r for r = y - offset - X beta about the means, each as (high, low)."""
+    x, x_low = two_sum(x, -jnp.broadcast_to(x_mean, x.shape))
+    y, y_low = two_sum(y, -jnp.broadcast_to(y_mean, y.shape))
 
-        # Targets in front: a trailing axis of length one would keep XLA from vectorising.
-        return jax.vmap(one_target, (1, 1, 1, 0))(y, y_low, coef, offset)
+    def one_target(y, y_low, coef, offset):
+        terms, low = product(x.T, -coef[:, None])
+        low = y_low + (low - x_low.T * coef[:, None]).sum(0)
+        ends = jnp.stack([y, jnp.broadcast_to(-offset, y.shape)])
+        high, low = total(jnp.concatenate([ends, *terms]), low)
+        terms, rest = product(w, high)
+        high, low = total(terms, rest + w * low)
+        terms, rest = product(x, high[:, None])
+        rest = rest + x * low[:, None] + x_low * high[:, None]
+        return total(jnp.concatenate(terms), rest.sum(0)), total(high, low.sum())
 
-    sums = row_sum(statistic, problem.weight, problem.x, problem.y)
-    (slope, slope_low), (level, level_low) = sums
-    return (slope + slope_low).T, level + level_low
+    # Targets in front: a trailing axis of length one would keep XLA from vectorising.
+    return jax.vmap(one_target, (1, 1, 1, 0))(y, y_low, coef, offset)
 
 
 def _intercept(known, offset, coef):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Bool, Float, Int
+from jaxfound.numerics.branch import lane_by_lane
 from jaxfound.numerics.lbfgs import Minimum
 
 __all__ = ["minimise", "solve_semidefinite"]
@@ -31,6 +32,7 @@ def minimise(
     *,
     tol: Float[Array, ""],
     max_iter: int,
+    loop: Callable[..., Any] = jax.lax.while_loop,
 ) -> Minimum:
     """Minimises from `start`; every iteration is one call of `derivatives`.
 
@@ -39,6 +41,7 @@ def minimise(
       tol: stop when no partial derivative is larger. The step from that point is taken still: it
         is free, and squares the error.
       max_iter: a bound on the steps.
+      loop: what repeats them; the host where `derivatives` reads the rows from a file.
 
     Reference: S. Boyd, L. Vandenberghe, Convex Optimization, algorithm 9.5.
     """
@@ -48,7 +51,7 @@ def minimise(
         point = state.point - state.step
         value, grad, hessian = derivatives(point)
         fell = value <= state.value - _ARMIJO * state.decrease + flat * jnp.abs(value)
-        step = solve_semidefinite(hessian, grad)
+        step = _solve(hessian, grad)
         better = _State(
             *(point, value, grad, step, grad @ step, state.n_iter + 1),
             done=jnp.abs(grad).max() <= tol,
@@ -62,7 +65,7 @@ def minimise(
     zero, false = jnp.zeros_like(start), jnp.asarray(False)
     far = jnp.asarray(jnp.inf, start.dtype)
     first = _State(start, far, zero, zero, zero[0], jnp.asarray(0), false)
-    last = jax.lax.while_loop(lambda s: ~s.done & (s.n_iter < max_iter), iterate, first)
+    last = loop(lambda s: ~s.done & (s.n_iter < max_iter), iterate, first)
     return Minimum(
         last.point - last.step, last.value, jnp.abs(last.grad).max(), last.n_iter, last.done
     )
@@ -81,3 +84,6 @@ def solve_semidefinite(
     lower = jnp.linalg.cholesky(scaled + damping)
     solution = jax.scipy.linalg.cho_solve((lower, True), right / scale) / scale
     return jnp.where(jnp.isfinite(solution).all(), solution, 0)
+
+
+_solve = lane_by_lane(solve_semidefinite)

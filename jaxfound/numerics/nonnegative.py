@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Float
+from jaxfound.numerics import lapack
 from jaxfound.numerics.lbfgs import Minimum
 
 __all__ = ["minimise"]
@@ -46,8 +47,8 @@ def minimise(gram: Float[Array, "d d"], linear: Float[Array, " d"], *, max_iter:
         both = free[:, None] & free[None]
         # Bound coordinates get a unit row, which leaves them out of the Newton system.
         system = jnp.where(both, gram, 0) + jitter + jnp.diag(jnp.where(free, 0.0, 1.0))
-        lower = jnp.linalg.cholesky(system.astype(gram.dtype))
-        direction = jax.scipy.linalg.cho_solve((lower, True), jnp.where(free, slope, 0))
+        lower = lapack.cholesky(system.astype(gram.dtype))
+        direction = lapack.cho_solve(lower, jnp.where(free, slope, 0))
         sizes = jnp.exp2(-jnp.arange(_HALVINGS, dtype=gram.dtype))
         tries = jnp.maximum(beta[None] - sizes[:, None] * direction[None], 0)
         values = jax.vmap(value)(tries)

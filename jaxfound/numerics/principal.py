@@ -14,18 +14,21 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Bool, Float, Int, Key
-from jaxfound.numerics import least_squares, subspace
+from jaxfound.numerics import lapack, least_squares, subspace
 from jaxfound.numerics.branch import cond_per_lane
+from jaxfound.numerics.moments import scatter
 from jaxfound.numerics.reduce import mean_of_sample, row_sum
 
 __all__ = [
     "Axes",
     "by_covariance",
     "by_random_block",
+    "by_scatter",
     "by_shape",
     "by_singular",
     "by_triangle",
     "descending",
+    "half_lost",
     "mean_and_weight",
     "orthogonal_axes",
 ]
@@ -72,7 +75,19 @@ def by_covariance(
       key: where the search for a few starts.
       guards: extra vectors of that search, at least.
     """
-    mean, amount, gram = least_squares.scatter(x, weight)
+    return by_scatter(*scatter(x, weight), k, key, guards=guards)
+
+
+def by_scatter(
+    mean: Float[Array, " d"],
+    amount: Float[Array, ""],
+    gram: Float[Array, "d d"],
+    k: int,
+    key: Key,
+    *,
+    guards: int = 10,
+) -> Axes:
+    """The same, of a scatter that is known."""
     vectors, squares, rest = _eigenpairs(gram, k, key, guards)
     return _axes(mean, amount, vectors, squares, rest, orthogonal=False)
 
@@ -100,9 +115,13 @@ def by_shape(
         return by_singular(found.mean, found.weight, *axes, k)
 
     found = by_covariance(x, weight, k, key, guards=guards)
+    return cond_per_lane(half_lost(found), careful, lambda *operands: operands[2], x, weight, found)
+
+
+def half_lost(found: Axes) -> Bool[Array, ""]:
+    """Whether half of the digits of an eigenvalue of a scatter are lost."""
     last, first = found.squares.min(initial=jnp.inf), found.squares.max(initial=0)
-    ill = last <= jnp.sqrt(jnp.finfo(x.dtype).eps) * first
-    return cond_per_lane(ill, careful, lambda *operands: operands[2], x, weight, found)
+    return last <= jnp.sqrt(jnp.finfo(first.dtype).eps) * first
 
 
 def by_random_block(
@@ -157,7 +176,7 @@ def by_singular(
 
 def descending(matrix: Float[Array, "d d"]) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
     """Eigenvalues of a semidefinite matrix, largest first, and eigenvectors, one a row."""
-    values, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
+    values, vectors = lapack.eigh((matrix + matrix.T) / 2)
     return jnp.maximum(values[::-1], 0), vectors[:, ::-1].T
 
 
@@ -175,7 +194,7 @@ def orthogonal_axes(
 ) -> tuple[Float[Array, "r d"], Float[Array, " r"]]:
     """All axes, one a row, and singular values of the weighted centred rows."""
     rows = least_squares.triangle(x, weight, mean)
-    _, singular, vectors = jnp.linalg.svd(rows, full_matrices=False)
+    _, singular, vectors = lapack.svd(rows)
     return vectors, singular
 
 
@@ -185,7 +204,7 @@ def _completed(vectors, real):
     fixed = jax.random.normal(jax.random.key(0), vectors.shape, vectors.dtype)
     known = jnp.where(real[:, None], vectors, 0)
     fixed = jnp.where(real[:, None], vectors, fixed - _dot(_dot(fixed, known.T), known))
-    return jnp.where(real[:, None], vectors, jnp.linalg.qr(fixed.T)[0].T)
+    return jnp.where(real[:, None], vectors, lapack.qr(fixed.T)[0].T)
 
 
 def _axes(mean, amount, vectors, squares, rest, *, orthogonal):
@@ -199,7 +218,7 @@ def _axes(mean, amount, vectors, squares, rest, *, orthogonal):
 def _scatter(x, weight):
     """Mean, weight, trace, and the function that multiplies by the scatter."""
     if x.shape[1] <= min(_MOST_COLUMNS, 4 * x.shape[0]):
-        mean, amount, gram = least_squares.scatter(x, weight)
+        mean, amount, gram = scatter(x, weight)
         return mean, amount, jnp.trace(gram), lambda block: _dot(gram, block)
     mean, amount = mean_and_weight(x, weight)
 

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Float, Int
+from jaxfound.numerics import lapack
 
 __all__ = ["Leading", "leading_eigenpairs", "power_eigenpairs"]
 
@@ -89,17 +90,17 @@ def power_eigenpairs(
     """Exactly `n_iter` powers of the matrix on the block, each with a QR factorisation."""
 
     def power(_, block):
-        return product(jnp.linalg.qr(block)[0])
+        return product(lapack.qr(block)[0])
 
     block = jax.lax.fori_loop(0, n_iter, power, block)
     return _ritz(product, block, wanted, jnp.asarray(n_iter + 1))
 
 
 def _ritz(product, block, wanted, n_iter):
-    basis = jnp.linalg.qr(block)[0]
+    basis = lapack.qr(block)[0]
     image = product(basis)
     inner = _dot(basis.T, image)
-    values, turn = jnp.linalg.eigh((inner + inner.T) / 2)
+    values, turn = lapack.eigh((inner + inner.T) / 2)
     values, turn = values[::-1], turn[:, ::-1]
     vectors, image = _dot(basis, turn), _dot(image, turn)
     left = (image - vectors * values[None])[:, :wanted]

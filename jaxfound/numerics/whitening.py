@@ -6,10 +6,10 @@ estimation, IEEE Trans. Signal Processing 58 (2010), eq. 23.
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Float
+from jaxfound.numerics import lapack
 
 __all__ = ["whitening"]
 
@@ -39,11 +39,11 @@ def whitening(
     bend = curvature * _dot(share, rows**2)
     bend = jnp.where(bend > 0, bend, _UNSEEN * bend.mean()) + ridge
     scale = jnp.sqrt(jnp.maximum(bend, tiny))  # the Hessian has a unit diagonal in these units
-    lower = jnp.linalg.cholesky(
+    lower = lapack.cholesky(
         _correlation((rows / scale[None]).astype(jnp.float32), share, curvature)
     )
     identity = jnp.eye(len(scale), dtype=jnp.float32)
-    inverse = jax.scipy.linalg.solve_triangular(lower, identity, lower=True)
+    inverse = lapack.solve_lower(lower, identity)
     return scale[:, None] * lower.astype(dtype), inverse.T.astype(dtype) / scale[:, None]
 
 

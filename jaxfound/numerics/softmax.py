@@ -1,0 +1,131 @@
+r"""The mean logistic loss over rows, its slope and its Hessian, as sums over rows.
+
+$$\frac1W \sum_i w_i\, \ell(y_i, \theta^\top (x_i - s, 1)) + \frac12 \sum_j \lambda_j \theta_j^2$$
+
+With $\eta$ one score, $\ell = \log(1 + e^\eta) - y \eta$; with one a class,
+$\log\sum_k e^{\eta_k} - \eta_y$. The shift $s$ keeps float32 right far from zero.
+
+Reference: C. Bishop, Pattern Recognition and Machine Learning, eq. 4.96, 4.97, 4.109 and 4.110.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxfound._types import Array, Float, Int
+from jaxfound.numerics import newton
+from jaxfound.numerics.lbfgs import Minimum
+from jaxfound.numerics.reduce import row_sum
+
+__all__ = [
+    "Problem",
+    "by_newton",
+    "loss",
+    "second_order",
+    "shifted",
+    "value_and_slope",
+]
+
+_dot = partial(jnp.matmul, precision="highest")
+
+
+class Problem(NamedTuple):
+    """The mean loss over rows about a shift: tolerances do not depend on `n` then, and float32
+    survives features far from zero. Unknowns are one matrix, the intercept its last row."""
+
+    x: Float[Array, "n d"] | None  # None where the rows are out of core
+    y: Any  # int [n], or None
+    weight: Float[Array, " n"] | None  # None is all ones
+    total: Float[Array, ""]  # of the weights
+    shift: Float[Array, " d"]
+    l2: Float[Array, "m 1"]  # zero for the intercept
+    l1: Float[Array, "m 1"]
+
+
+def loss(
+    scores: Float[Array, "n *k"], weight: Float[Array, " n"], y: Int[Array, " n"]
+) -> Float[Array, ""]:
+    """The weighted sum of the losses of rows with these scores."""
+    if scores.ndim == 1:
+        scores = scores[:, None]
+    if scores.shape[1] == 1:
+        eta = scores[:, 0]
+        return (weight * (jax.nn.softplus(eta) - y.astype(eta.dtype) * eta)).sum()
+    own = jnp.take_along_axis(scores, y[:, None], axis=1)[:, 0]
+    return (weight * (jax.nn.logsumexp(scores, axis=1) - own)).sum()
+
+
+def shifted(x: Float[Array, "n d"], problem: Problem) -> Float[Array, "n m"]:
+    """The rows about the shift, and a column of ones if there is an intercept."""
+    x, ones = x - problem.shift[None], len(problem.l2) - problem.shift.size
+    return jnp.pad(x, ((0, 0), (0, ones)), constant_values=1)
+
+
+def _penalised(problem, theta, value, slope):
+    value = value / problem.total + (problem.l2 * theta**2).sum() / 2
+    return value, slope / problem.total + problem.l2 * theta
+
+
+def value_and_slope(problem: Problem, theta: Float[Array, "m k"]) -> tuple[Array, Array]:
+    """The penalised mean loss and its gradient."""
+    d = problem.shift.size
+    offset = theta[d:].sum(0)  # the last row, or zero
+
+    def statistic(w, x, y):
+        x = x - problem.shift[None]
+        value, slope = jax.value_and_grad(loss)(_dot(x, theta[:d]) + offset[None], w, y)
+        # Rows on the right: a product with x.T would copy the block.
+        slopes = _dot(slope.T, x).T, slope.sum(0, keepdims=True)
+        return value, jnp.concatenate(slopes if len(theta) > d else slopes[:1])
+
+    x: Any = problem.x
+    return _penalised(problem, theta, *row_sum(statistic, problem.weight, x, problem.y))
+
+
+def by_newton(
+    problem: Problem,
+    sums: Callable[[Array], Any],
+    start: Float[Array, "m k"],
+    tol: Float[Array, ""],
+    *,
+    max_iter: int,
+    loop: Callable[..., Any] = jax.lax.while_loop,
+) -> Minimum:
+    """Newton steps; `sums(theta)` adds `second_order(problem, theta, ...)` over all rows."""
+
+    def derivatives(flat):
+        theta = flat.reshape(start.shape)
+        value, slope, hessian = sums(theta)
+        value, slope = _penalised(problem, theta, value, slope)
+        ridge = jnp.diag(jnp.broadcast_to(problem.l2, theta.shape).ravel())
+        return value, slope.ravel(), hessian / problem.total + ridge
+
+    found = newton.minimise(derivatives, start.ravel(), tol=tol, max_iter=max_iter, loop=loop)
+    return found._replace(params=found.params.reshape(start.shape))
+
+
+def second_order(
+    problem: Problem,
+    theta: Float[Array, "m k"],
+    w: Float[Array, " b"],
+    x: Float[Array, "b d"],
+    y: Int[Array, " b"],
+) -> Any:
+    """The loss of a block of rows, its gradient and its Hessian."""
+    rows = shifted(x, problem)
+    scores = _dot(rows, theta)
+    slope_of = jax.value_and_grad(loss)
+    value, slope = slope_of(scores, w, y)
+
+    def along(direction):  # X' diag(d slope / d score_k) X, one score k at a time
+        bend = jax.jvp(lambda s: slope_of(s, w, y)[1], (scores,), (direction,))[1]
+        bent = (rows[:, :, None] * bend[:, None, :]).reshape(len(rows), theta.size)
+        return _dot(bent.T, rows)
+
+    units = jnp.eye(theta.shape[1], dtype=theta.dtype)[:, None, :]
+    columns = jax.vmap(along)(jnp.broadcast_to(units, (len(units), *scores.shape)))
+    hessian = jnp.moveaxis(columns, 0, -1).reshape(theta.size, theta.size)
+    return value, _dot(rows.T, slope), hessian
