@@ -18,10 +18,14 @@ __version__ = "0.1.0"
 _HOME = {
     "IncrementalPCA": "jaxfound.estimators.decomposition",
     "PCA": "jaxfound.estimators.decomposition",
+    "DecisionTreeClassifier": "jaxfound.estimators.tree",
+    "DecisionTreeRegressor": "jaxfound.estimators.tree",
     "GradientDescentRegressor": "jaxfound.estimators.linear",
     "LinearRegression": "jaxfound.estimators.linear",
     "LinearSVC": "jaxfound.estimators.linear_svm",
     "LogisticRegression": "jaxfound.estimators.logistic",
+    "RandomForestClassifier": "jaxfound.estimators.forest",
+    "RandomForestRegressor": "jaxfound.estimators.forest",
     "Ridge": "jaxfound.estimators.linear",
     "SVC": "jaxfound.estimators.svm",
     "SVR": "jaxfound.estimators.svm",
@@ -44,11 +48,15 @@ __all__ = [
     "PCA",
     "SVC",
     "SVR",
+    "DecisionTreeClassifier",
+    "DecisionTreeRegressor",
     "GradientDescentRegressor",
     "IncrementalPCA",
     "LinearRegression",
     "LinearSVC",
     "LogisticRegression",
+    "RandomForestClassifier",
+    "RandomForestRegressor",
     "Ridge",
     "StandardScaler",
     "config_context",
@@ -77,11 +85,13 @@ if TYPE_CHECKING:
     )
     from jaxfound._config import config_context
     from jaxfound.estimators.decomposition import PCA, IncrementalPCA
+    from jaxfound.estimators.forest import RandomForestClassifier, RandomForestRegressor
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
     from jaxfound.estimators.linear_svm import LinearSVC
     from jaxfound.estimators.logistic import LogisticRegression
     from jaxfound.estimators.scaling import StandardScaler
     from jaxfound.estimators.svm import SVC, SVR
+    from jaxfound.estimators.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from jaxfound.models import tree
 from jaxfound.numerics import draws, leaves
 
 __all__ = [
+    "MOST_POOLED",
     "Config",
     "Hyper",
     "Params",
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 _POOL_ROWS = 20_000  # of a pool: its codes and rows stay in a second-level cache
-_MOST_POOLED = 20
+MOST_POOLED = 20
 _TREES = tree.Config()
 
 
@@ -72,7 +73,8 @@ def fit(
     Args:
       x, y, hyper: as for `tree.fit`.
       weight: 0 means that the row is absent. Rows are drawn in proportion to it, as many as their
-        weight, but n at most; without the bootstrap it is the weight of the row in every tree.
+        weight (or as are present, where it is not whole), but n at most; without the bootstrap it
+        is the weight of the row in every tree.
       key: of the samples and the features; None is `jax.random.key(0)`.
 
     Returns:
@@ -149,36 +151,34 @@ def apply(params: Params, x: Float[Array, "n d"]) -> Int[Array, "t n"]:
 def out_of_bag(
     params: Params,
     x: Float[Array, "n d"],
-    weight: Int[Array, " n"],
+    rows: leaves.Rows,
     hyper: Hyper,
     seed: Shaped[Array, " t"],
 ) -> tuple[Float[Array, "n o c"], Int[Array, " n"]]:
-    """The mean over the trees that have not seen a row, and how many these are.
+    """The sum over the trees that have not seen a row, and how many these are.
 
     Args:
-      x, weight: the rows of the fit, and their whole weights.
+      x, rows: those of the fit, as they were and binned.
       seed: of the trees, in their order.
     """
 
     def add(known, of_tree, seed):
         total, count = known
-        unseen = in_bag(weight, hyper, seed) == 0
+        unseen = in_bag(rows, hyper, seed) == 0
         return (
             total + jnp.where(unseen[:, None, None], of_tree, 0),
             count + unseen.astype(jnp.int32),
         ), None
 
     zeros = jnp.zeros(len(x), jnp.int32)
-    total, count = _over_trees(params, x, add, seed.reshape(params.root.shape), zeros)
-    return total / jnp.broadcast_to(jnp.maximum(count, 1)[:, None, None], total.shape), count
+    return _over_trees(params, x, add, seed.reshape(params.root.shape), zeros)
 
 
-def in_bag(weight: Int[Array, " n"], hyper: Hyper, seed: Shaped[Array, ""]) -> Int[Array, " n"]:
-    """How often the bootstrap of a tree draws each row of a whole weight."""
-    n = len(weight)
-    drawn = jnp.minimum(
-        jnp.asarray(hyper.max_samples, jnp.float32), weight.sum().astype(jnp.float32)
-    )
+def in_bag(rows: leaves.Rows, hyper: Hyper, seed: Shaped[Array, ""]) -> Int[Array, " n"]:
+    """How often the bootstrap of a tree draws each row."""
+    weight, n = rows.weight, len(rows.weight)
+    total = jnp.where(rows.weight_unit == 1, weight.sum(), (weight > 0).sum()).astype(jnp.float32)
+    drawn = jnp.minimum(jnp.asarray(hyper.max_samples, jnp.float32), total)
     count = jnp.clip(jnp.round(drawn), 1, n).astype(jnp.int32)
     return draws.draw_rows(seed, weight, count)
 
@@ -193,7 +193,7 @@ def pool_size(n: int, n_trees: int, config: Config) -> int:
     """How many trees grow together: a divisor of their number."""
     if config.trees.max_leaf_nodes is not None:
         return 1
-    most = max(1, min(_MOST_POOLED, _POOL_ROWS // n, n_trees))
+    most = max(1, min(MOST_POOLED, _POOL_ROWS // n, n_trees))
     return next(g for g in range(most, 0, -1) if n_trees % g == 0)
 
 
@@ -220,7 +220,7 @@ def _tree_weight(rows, hyper, seed, config):
     """Whole weights of the rows in a tree, and what 1 stands for."""
     if not config.bootstrap:
         return rows.weight, rows.weight_unit
-    drawn = in_bag(rows.weight, hyper, seed)
+    drawn = in_bag(rows, hyper, seed)
     if not config.balanced:
         return drawn, jnp.ones_like(rows.weight_unit)
     weight = drawn.astype(rows.weight_unit.dtype)

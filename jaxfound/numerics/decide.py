@@ -138,8 +138,7 @@ def goes_left(code: Any, largest: Any, missing_left: Any) -> Any:
 
 def default_side(plan: Plan, missing_left: Any, absent: Any, rows_left: Any, count: Any) -> Any:
     """Where no value is missing, one that is later goes with most of the rows."""
-    if not plan.missing:
-        return missing_left
+    absent = absent if plan.missing else True
     return jnp.where(absent, 2 * rows_left > count, missing_left)
 
 
