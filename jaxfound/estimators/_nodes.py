@@ -4,6 +4,7 @@ Growth leaves the nodes of several trees mixed in one table that is mostly empty
 ordered by tree, and level by level inside a tree, so that every tree is a slice of the table.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ def trees_of(params: forest.Params) -> list[tree.Params]:
     """Every tree as a table of its own."""
     roots = np.append(params.root[0], _size(params))
     found = []
-    for begin, end in zip(roots[:-1], roots[1:], strict=True):
+    for begin, end in itertools.pairwise(roots):
         nodes = tree.Params(*(leaf[0, begin:end] for leaf in params.nodes))
         is_leaf = nodes.left == tree.NO_CHILD
         found.append(nodes._replace(left=np.where(is_leaf, nodes.left, nodes.left - begin)))

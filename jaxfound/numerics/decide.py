@@ -58,10 +58,12 @@ def settled(really: Any, *values: Any) -> Any:
 
 
 def features_to_try(opened: Open, plan: Plan) -> Any:
-    """The next features to try `[m k]`, without repetition until all have been."""
+    """The next features to try `[m k]`, without repetition until all have been.
+
+    In an order of the node's own even where all are tried: the first of them wins a tie, and in a
+    node of two rows all tie.
+    """
     slots = jnp.arange(plan.tried, dtype=jnp.int32)[None]
-    if plan.tried == plan.features:
-        return jnp.broadcast_to(slots, (len(opened.node), plan.tried))
     index = jnp.minimum(opened.offset[:, None] + slots, plan.features - 1)
     seed = jnp.broadcast_to(opened.seed[:, None], index.shape)
     return draws.permuted(seed, index, plan.features)
