@@ -1,5 +1,6 @@
 """What trees and forests have in common as estimators: settings, labels, and predictions."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from jaxfound.estimators._labels import classes_of, encoded
 from jaxfound.estimators._nodes import in_order, joined, pruned, trees_of
 from jaxfound.models import forest, tree
 
-__all__ = ["TreeModel"]
+__all__ = ["TreeModel", "check_supported", "tree_settings"]
 
 _CRITERIA = {"log_loss": "entropy", "friedman_mse": "squared_error"}  # the same splits
 
@@ -37,7 +38,7 @@ class TreeModel(JaxEstimator):
         """The table with class indices or real targets, and weights times those of the classes."""
         given: Any = self
         given._validate_params()
-        _check_supported(given)
+        check_supported(given)
         finite = {"ensure_all_finite": "allow-nan", "multi_output": True}
         table = self._table(X, y, sample_weight, **finite)
         if table.weight is not None and not (table.weight > 0).any():
@@ -75,28 +76,12 @@ class TreeModel(JaxEstimator):
 
     def _tree_settings(self, table: Table, drawn: int | None = None):
         """`(hyper, config)` of a tree that sees `drawn` rows, or all."""
-        given: Any = self
         n, d = table.x.shape
-        weight = float(n if table.weight is None else table.weight.sum())
-        least = _rows(given.min_samples_leaf, n)
-        hyper = tree.Hyper(
-            max_depth=np.inf if given.max_depth is None else given.max_depth,
-            min_samples_split=max(2, _rows(given.min_samples_split, n), 2 * least),
-            min_samples_leaf=least,
-            min_weight_leaf=given.min_weight_fraction_leaf * (drawn or weight),
-            min_impurity_decrease=given.min_impurity_decrease,
-        )
+        weight = drawn or float(n if table.weight is None else table.weight.sum())
+        hyper, config = tree_settings(self, n, d, self._n_classes(), weight)
         missing = bool((jnp if isinstance(table.x, jax.Array) else np).isnan(table.x).any())
-        config = tree.Config(
-            criterion=_CRITERIA.get(given.criterion, given.criterion),
-            n_classes=self._n_classes() if is_classifier(self) else (),
-            max_features=_max_features(given.max_features, d),
-            max_leaf_nodes=given.max_leaf_nodes,
-            missing=missing,
-            count_rows=least > 1,
-        )
-        as_dtype = [np.asarray(value, table.dtype) for value in hyper]
-        return tree.Hyper(*as_dtype), config
+        hyper = tree.Hyper(*(np.asarray(value, table.dtype) for value in hyper))
+        return hyper, dataclasses.replace(config, missing=missing)
 
     def _n_classes(self) -> tuple[int, ...]:
         """Of every output; 1 for a mean."""
@@ -126,7 +111,7 @@ class TreeModel(JaxEstimator):
 
     def _leaves(self, X: Any) -> Any:
         self._check_fitted()
-        walk = _forest_leaves if isinstance(self._nodes(), forest.Params) else tree_leaves
+        walk = _forest_leaves if isinstance(self._nodes(), forest.Params) else _tree_leaves
         return self._apply(walk, _for_walks(self._nodes()), X, ensure_all_finite="allow-nan")
 
     def _check_fitted(self) -> None:
@@ -155,6 +140,35 @@ class TreeModel(JaxEstimator):
         return parts[0] if self.n_outputs_ == 1 else parts
 
 
+def tree_settings(
+    given: Any, n: int, d: int, n_classes: tuple[int, ...], weight: float
+) -> tuple[tree.Hyper, tree.Config]:
+    """What an estimator says of its trees.
+
+    Args:
+      given: the estimator.
+      n, d: rows and features.
+      n_classes: of every output.
+      weight: of all rows.
+    """
+    least = _rows(given.min_samples_leaf, n)
+    hyper = tree.Hyper(
+        max_depth=np.inf if given.max_depth is None else given.max_depth,
+        min_samples_split=max(2, _rows(given.min_samples_split, n), 2 * least),
+        min_samples_leaf=least,
+        min_weight_leaf=given.min_weight_fraction_leaf * weight,
+        min_impurity_decrease=given.min_impurity_decrease,
+    )
+    config = tree.Config(
+        criterion=_CRITERIA.get(given.criterion, given.criterion),
+        n_classes=n_classes if is_classifier(given) else (),
+        max_features=_max_features(given.max_features, d),
+        max_leaf_nodes=given.max_leaf_nodes,
+        count_rows=least > 1,
+    )
+    return hyper, config
+
+
 @jax.jit
 def _tree_shares(params, x):
     return tree.shares(params, x)
@@ -166,8 +180,7 @@ def _forest_shares(params, x):
 
 
 @jax.jit
-def tree_leaves(params: tree.Params, x: jax.Array) -> jax.Array:
-    """The leaf of each row."""
+def _tree_leaves(params, x):
     return tree.apply(params, x)
 
 
@@ -206,7 +219,12 @@ def _max_features(given, d):
     return max(1, int(given * d))
 
 
-def _check_supported(model):
+def check_supported(model: Any) -> None:
+    """Refuses what scikit-learn has and trees here have not.
+
+    Raises:
+      ValueError: for such a setting.
+    """
     if model.criterion == "absolute_error":
         raise ValueError(
             "criterion is 'absolute_error', expected 'squared_error', 'friedman_mse' or 'poisson': "
