@@ -57,6 +57,7 @@ def data():
 @pytest.mark.parametrize("x64", [False, True])
 def test_scikit_learn_checks(estimator, x64):
     # The checks bring float32 and float64 data; JAX's own flag must not matter.
+    jax.clear_caches()  # the many programs of one estimator are all that a process may map
     with jax.enable_x64(x64), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some checks fit singular or huge data on purpose
         results = check_estimator(estimator, on_fail=None, on_skip=None)

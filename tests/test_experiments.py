@@ -34,6 +34,8 @@ COURSE = [
     "rings",
     "svm-learning-curve",
     "search",
+    "forest-confusion",
+    "forest-learning-curve",
 ]
 
 # --- lessons made for the tests ---------------------------------------------------------------
