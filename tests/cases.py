@@ -10,7 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxfound.models import forest, linear, linear_svm, logistic, pca, ridge, scaling, svm, tree
+from jaxfound.models import (
+    forest,
+    linear,
+    linear_svm,
+    logistic,
+    pca,
+    ridge,
+    scaling,
+    soft_tree,
+    svm,
+    tree,
+)
 
 N = 40
 TOL = {"float32": 1e-6, "float64": 1e-12}  # asked of the iterative solvers
@@ -230,6 +241,7 @@ _margin = partial(
     classification=True,
 )
 _EXACT = ("auto", "cholesky", "svd", "cg")
+_STEPS = (5e-3, 1e-6)  # Adam divides by what may be only rounding
 _STOPS_FLAT = (2e-4, 1e-6)  # where the value no longer falls, half the digits of the params
 
 CASES = (
@@ -316,6 +328,28 @@ CASES = (
         tolerance=(1e-3, 1e-7),
     ),
     Case("scaling", module=_scaler),
+    Case(
+        "soft-tree",
+        soft_tree,
+        soft_tree.Config(2, max_iter=20),
+        soft_tree.Hyper(0.1),
+        slopes=("l2", "learning_rate"),
+        rescaled=_scale_l2,
+        minimum=False,
+        tolerance=_STEPS,
+    ),
+    Case(
+        "soft-tree-classes",
+        soft_tree,
+        soft_tree.Config(2, 3, max_iter=20),
+        soft_tree.Hyper(0.1),
+        partial(classes, k=3),
+        slopes=("l2", "learning_rate"),
+        rescaled=_scale_l2,
+        classification=True,
+        minimum=False,
+        tolerance=_STEPS,
+    ),
     _hard(tree, tree.Config(n_classes=3), data=partial(classes, k=3), classification=True)("tree"),
     _hard(tree, tree.Config("squared_error", ()))("tree-regression"),
     _hard(

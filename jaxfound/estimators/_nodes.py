@@ -14,7 +14,7 @@ from sklearn.tree._tree import Tree, _build_pruned_tree_ccp
 from jaxfound.estimators._base import bucket
 from jaxfound.models import forest, tree
 
-__all__ = ["importances", "in_order", "joined", "pruned", "trees_of", "view"]
+__all__ = ["importances", "in_order", "joined", "padded", "pruned", "trees_of", "view"]
 
 _NOTHING = -2  # scikit-learn's feature and threshold of a leaf
 
@@ -34,18 +34,28 @@ def in_order(nodes: tree.Params, roots: np.ndarray) -> forest.Params:
 
 
 def joined(pools: Sequence[forest.Params], n_trees: int) -> forest.Params:
-    """The first `n_trees` trees of all pools as one, with empty nodes behind them.
-
-    Of these there are so many that the number of all seldom changes, which would compile anew.
-    """
+    """The first `n_trees` trees of all pools as one."""
     begins = np.cumsum([0] + [_size(pool) for pool in pools])
     roots = np.concatenate([p.root[0] + b for p, b in zip(pools, begins[:-1], strict=True)])
     size = int(begins[-1]) if n_trees == len(roots) else int(roots[n_trees])
     columns = zip(*(_shifted(p, b) for p, b in zip(pools, begins[:-1], strict=True)), strict=True)
-    padded = [_padded(np.concatenate(column)[:size]) for column in columns]
-    nodes = tree.Params(*padded)
-    nodes.left[size:] = tree.NO_CHILD
+    nodes = tree.Params(*(np.concatenate(column)[:size] for column in columns))
     return _pool(nodes, roots[:n_trees])
+
+
+def padded(nodes: tree.Params, axis: int = 0) -> tree.Params:
+    """With so many empty nodes behind it that their number, a shape, takes few values.
+
+    Without the fields that only describe a tree.
+    """
+    more = bucket(nodes.left.shape[axis]) - nodes.left.shape[axis]
+
+    def one(column):
+        return np.pad(column, [(0, more * (i == axis)) for i in range(column.ndim)])
+
+    kept = (nodes.feature, nodes.threshold, nodes.left, nodes.missing_left, nodes.value)
+    empty: Any = ()
+    return tree.Params(*map(one, kept), *(empty,) * (len(nodes) - len(kept)))
 
 
 def trees_of(params: forest.Params) -> list[tree.Params]:
@@ -55,7 +65,8 @@ def trees_of(params: forest.Params) -> list[tree.Params]:
     for begin, end in itertools.pairwise(roots):
         nodes = tree.Params(*(leaf[0, begin:end] for leaf in params.nodes))
         is_leaf = nodes.left == tree.NO_CHILD
-        found.append(nodes._replace(left=np.where(is_leaf, nodes.left, nodes.left - begin)))
+        left = np.where(is_leaf, nodes.left, nodes.left - begin).astype(np.int32)
+        found.append(nodes._replace(left=left))
     return found
 
 
@@ -65,7 +76,7 @@ def importances(params: forest.Params, n_features: int) -> np.ndarray:
     Reference: L. Breiman et al., Classification and Regression Trees, 1984, section 5.3.4.
     """
     roots, size = params.root[0], _size(params)
-    nodes = tree.Params(*(leaf[0, :size] for leaf in params.nodes))
+    nodes = tree.Params(*(leaf[0] for leaf in params.nodes))
     owner = np.repeat(np.arange(len(roots)), np.diff(np.append(roots, size)))
     inner = nodes.left != tree.NO_CHILD
     found = np.zeros((len(roots), n_features))
@@ -163,17 +174,13 @@ def _filled(nodes):
 
 
 def _shifted(pool, by):
-    nodes = tree.Params(*(leaf[0, : _size(pool)] for leaf in pool.nodes))
+    nodes = tree.Params(*(leaf[0] for leaf in pool.nodes))
     is_leaf = nodes.left == tree.NO_CHILD
     return nodes._replace(left=np.where(is_leaf, nodes.left, nodes.left + by).astype(np.int32))
 
 
-def _padded(column):
-    return np.pad(column, [(0, bucket(len(column)) - len(column))] + [(0, 0)] * (column.ndim - 1))
-
-
 def _size(pool):
-    return int((pool.nodes.n_rows > 0).sum())
+    return pool.nodes.left.shape[1]
 
 
 def _pool(nodes, roots):

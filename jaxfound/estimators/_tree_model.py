@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from jaxfound.estimators._base import JaxEstimator, Table
 from jaxfound.estimators._labels import classes_of, encoded
-from jaxfound.estimators._nodes import in_order, joined, pruned, trees_of
+from jaxfound.estimators._nodes import in_order, joined, padded, pruned, trees_of
 from jaxfound.models import forest, tree
 
 __all__ = ["TreeModel", "check_supported", "tree_settings"]
@@ -44,12 +44,15 @@ class TreeModel(JaxEstimator):
         if table.weight is not None and not (table.weight > 0).any():
             raise ValueError("sample_weight is zero everywhere: give some row a positive weight.")
         y = np.asarray(table.y)
+        if y.ndim == 2 and y.shape[1] == 1:
+            self._meet_column()
+            y = y[:, 0]
+            table = table._replace(y=y)
         if not is_classifier(self):
             y = y.astype(table.dtype)
             _check_poisson(given.criterion, y)
             table = table._replace(y=y)
-        elif y.ndim == 1 or y.shape[1] == 1:
-            table = table._replace(y=y.reshape(-1))
+        elif y.ndim == 1:
             self.classes_ = classes_of(table)
             self.n_classes_ = len(self.classes_)
             table, _ = encoded(table, self.classes_, class_weight)
@@ -57,6 +60,9 @@ class TreeModel(JaxEstimator):
             table = self._several(table, y, class_weight)
         self.n_outputs_ = 1 if table.y.ndim == 1 else table.y.shape[1]
         return table
+
+    def _meet_column(self) -> None:
+        """A target `[n 1]` is taken as `[n]`."""
 
     def _several(self, table, y, class_weight):
         """Several outputs of classes."""
@@ -190,10 +196,10 @@ def _forest_leaves(params, x):
 
 
 def _for_walks(params):
-    """Without what only describes a tree."""
+    """The nodes in few shapes."""
     if isinstance(params, forest.Params):
-        return params._replace(nodes=_for_walks(params.nodes))
-    return params._replace(impurity=(), gain=(), weight=(), n_rows=())
+        return params._replace(nodes=padded(params.nodes, axis=1))
+    return padded(params)
 
 
 def _labels_of(classes, shares, X):

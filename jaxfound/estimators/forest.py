@@ -32,9 +32,6 @@ class _Forest(TreeModel):
 
     def _fit_forest(self, X, y, sample_weight, class_weight=None):
         given: Any = self
-        if np.ndim(y) == 2 and np.shape(y)[1] == 1:
-            message = "A column-vector y was passed when a 1d array was expected: use ravel()."
-            warnings.warn(message, DataConversionWarning, stacklevel=3)
         in_bags = class_weight == "balanced_subsample"
         table = self._prepared(X, y, sample_weight, None if in_bags else class_weight)
         first = self._first_new()
@@ -56,6 +53,10 @@ class _Forest(TreeModel):
                 found = _out_of_bag(self.params_, x, rows, hyper, seed)
                 self._judge(table, *(np.asarray(part)[: len(table.x)] for part in found))
         return self
+
+    def _meet_column(self) -> None:
+        message = "A column-vector y was passed when a 1d array was expected: use ravel()."
+        warnings.warn(message, DataConversionWarning, stacklevel=5)
 
     def _first_new(self):
         """How many trees there are already."""
@@ -79,11 +80,13 @@ class _Forest(TreeModel):
         given: Any = self
         if not given.bootstrap:
             return None
-        n = len(table.x)
-        drawn = int(_get_n_samples_bootstrap(n, given.max_samples, table.weight))
-        if drawn > n:
-            raise ValueError(f"max_samples is {given.max_samples}, expected at most {n} rows.")
-        return drawn
+        n, weight = len(table.x), table.weight
+        if given.max_samples is not None:
+            return int(_get_n_samples_bootstrap(n, given.max_samples, weight))
+        if weight is None:
+            return n
+        whole = (weight == np.round(weight)).all()
+        return int(weight.sum() if whole else (weight > 0).sum())
 
     def _grown(self, rows, hyper, seed, config):
         """Pools of trees of the given seeds, as many at once as there are cores."""

@@ -22,22 +22,17 @@ class _Tree(TreeModel):
         hyper, config = self._tree_settings(table)
         fit = partial(tree.fit, hyper=hyper, key=self._key(), config=config)
         params, _ = self._compute(fit, table)
-        nodes = _nodes.in_order(tree.Params(*map(np.asarray, params)), np.zeros(1, np.int32))
-        nodes = self._pruned(nodes)
+        grown = tree.Params(*map(np.asarray, params))
+        nodes = self._pruned(_nodes.in_order(grown, np.zeros(1, np.int32)))
         self.max_features_ = config.max_features or self.n_features_in_
-        self.params_ = tree.Params(*(leaf[0] for leaf in _nodes.joined([nodes], 1).nodes))
+        (self.params_,) = _nodes.trees_of(nodes)
         return self
 
     @property
     def tree_(self) -> Any:
         """scikit-learn's view of the tree."""
-        return _nodes.view(self._own_nodes(), self.n_features_in_, self._n_classes())
-
-    def _own_nodes(self):
-        if "params_" not in vars(self):
-            raise AttributeError(f"this {type(self).__name__} has no tree_ yet: call fit first.")
-        size = int((self.params_.n_rows > 0).sum())
-        return tree.Params(*(leaf[:size] for leaf in self.params_))
+        self._check_fitted()
+        return _nodes.view(self.params_, self.n_features_in_, self._n_classes())
 
     def apply(self, X: Any, check_input: bool = True) -> Any:
         """The leaf `[n]` of each row, a node of `tree_`."""

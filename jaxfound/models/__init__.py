@@ -10,6 +10,7 @@ from jaxfound.models import (
     probabilistic_pca,
     ridge,
     scaling,
+    soft_tree,
     svm,
     tree,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "probabilistic_pca",
     "ridge",
     "scaling",
+    "soft_tree",
     "svm",
     "tree",
 ]

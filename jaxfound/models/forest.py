@@ -35,6 +35,7 @@ __all__ = [
 
 _POOL_ROWS = 20_000  # of a pool: its codes and rows stay in a second-level cache
 MOST_POOLED = 20
+_MOST_DRAWN = 16  # times n
 _TREES = tree.Config()
 
 
@@ -47,7 +48,7 @@ class Params(NamedTuple):
 
 class Hyper(NamedTuple):
     trees: tree.Hyper = tree.Hyper()
-    max_samples: Float[Array, ""] | float = jnp.inf  # drawn; by default the weight, at most n
+    max_samples: Float[Array, ""] | float = jnp.inf  # drawn; by default as many as their weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +74,8 @@ def fit(
     Args:
       x, y, hyper: as for `tree.fit`.
       weight: 0 means that the row is absent. Rows are drawn in proportion to it, as many as their
-        weight (or as are present, where it is not whole), but n at most; without the bootstrap it
-        is the weight of the row in every tree.
+        weight (or as are present, where it is not whole), but 16 n at most; without the bootstrap
+        it is the weight of the row in every tree.
       key: of the samples and the features; None is `jax.random.key(0)`.
 
     Returns:
@@ -177,9 +178,11 @@ def out_of_bag(
 def in_bag(rows: leaves.Rows, hyper: Hyper, seed: Shaped[Array, ""]) -> Int[Array, " n"]:
     """How often the bootstrap of a tree draws each row."""
     weight, n = rows.weight, len(rows.weight)
-    total = jnp.where(rows.weight_unit == 1, weight.sum(), (weight > 0).sum()).astype(jnp.float32)
-    drawn = jnp.minimum(jnp.asarray(hyper.max_samples, jnp.float32), total)
-    count = jnp.clip(jnp.round(drawn), 1, n).astype(jnp.int32)
+    present = (weight > 0).sum(dtype=jnp.int32)
+    total = jnp.where(rows.weight_unit == 1, weight.sum(dtype=jnp.int32), present)
+    given = jnp.asarray(hyper.max_samples, jnp.float32)
+    count = jnp.where(jnp.isfinite(given), jnp.round(given), total.astype(jnp.float32))
+    count = jnp.clip(count, 1, _MOST_DRAWN * n).astype(jnp.int32)
     return draws.draw_rows(seed, weight, count)
 
 

@@ -6,6 +6,7 @@ Whole numbers only, so that every device draws the same.
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Int, Shaped
@@ -57,19 +58,24 @@ def permuted(seed: Shaped[Array, "*s"], index: Int[Array, "*s"], size: int) -> I
 def draw_rows(
     seed: Shaped[Array, ""], weight: Int[Array, " n"], count: Int[Array, ""]
 ) -> Int[Array, " n"]:
-    """How often each row is drawn in `count` (at most n) draws with replacement.
+    """How often each row is drawn in `count` draws with replacement, n of them at a time.
 
     A row is drawn in proportion to its whole-number weight, whose sum is below $2^{31}$.
     """
     n = weight.shape[0]
-    place = jnp.arange(n, dtype=jnp.uint32)
     up_to = jnp.cumsum(weight, dtype=jnp.int32)
-    uniform = mix(mix(place + seed * _u32(0x9E3779B9)) ^ seed)
-    at = _scaled(uniform, up_to[-1].astype(jnp.uint32)).astype(jnp.int32)
-    # The row of a position in the cumulative weight: mark the ends of rows, count up to there.
-    row = jnp.searchsorted(up_to, at, side="right", method="scan_unrolled")
-    row = jnp.where(place < count.astype(jnp.uint32), row, n)
-    return jnp.zeros(n, jnp.int32).at[row].add(1, mode="drop")
+    here = jnp.arange(n, dtype=jnp.int32)
+
+    def draw(i, drawn):
+        place = i * n + here
+        uniform = mix(mix(place.astype(jnp.uint32) + seed * _u32(0x9E3779B9)) ^ seed)
+        at = _scaled(uniform, up_to[-1].astype(jnp.uint32)).astype(jnp.int32)
+        row = jnp.searchsorted(up_to, at, side="right", method="scan_unrolled")
+        row = jnp.where(place < count, row, n)
+        return drawn.at[row].add(1, mode="drop")
+
+    rounds = (count.astype(jnp.int32) + (n - 1)) // n
+    return jax.lax.fori_loop(0, rounds, draw, jnp.zeros(n, jnp.int32))
 
 
 def _scaled(uniform, total):
