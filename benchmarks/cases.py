@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_digits, make_classification
+from sklearn.datasets import load_digits, make_classification, make_regression
 
 import jaxfound as jf
 
@@ -58,6 +58,30 @@ def _features(rng, n, d):
 def _clusters(rng, n, d):
     del rng
     return make_classification(n, d, random_state=42)
+
+
+def _curve(rng, n, d):
+    del rng
+    return make_regression(n, d, noise=0.1, random_state=42)
+
+
+def _score(X, y):
+    # Forests draw from other streams: how well they do on new rows must agree.
+    return lambda model: np.array([model.score(X.astype(np.float32), y)])
+
+
+def _forest(name, estimator, data, n, d, trees, tolerance):
+    new = data(None, 2 * n, d)
+    return Case(
+        name,
+        estimator,
+        "sklearn.ensemble",
+        lambda rng, n, d: tuple(part[:n] for part in data(rng, 2 * n, d)),
+        _score(new[0][n:], new[1][n:]),
+        tolerance,
+        sizes=((n, d),),
+        options=(("n_estimators", trees), ("random_state", 0), ("n_jobs", -1)),
+    )
 
 
 def _coefficients(model):
@@ -223,6 +247,10 @@ CASES = (
     _transform(500_000, 50, 10),
     _transform(100_000, 128, 32),
     _transform(20_000, 1000, 50),
+    _forest("forest-1k", "RandomForestClassifier", _clusters, 1000, 20, 100, 0.03),
+    _forest("forest-10k", "RandomForestClassifier", _clusters, 10_000, 20, 100, 0.01),
+    _forest("forest-100k", "RandomForestClassifier", _clusters, 100_000, 20, 10, 0.01),
+    _forest("forest-regression", "RandomForestRegressor", _curve, 1000, 10, 100, 0.03),
 )
 
 

@@ -20,10 +20,14 @@ _HOME = {
     "LSTMClassifier": "jaxfound.estimators.neural_text",
     "IncrementalPCA": "jaxfound.estimators.decomposition",
     "PCA": "jaxfound.estimators.decomposition",
+    "DecisionTreeClassifier": "jaxfound.estimators.tree",
+    "DecisionTreeRegressor": "jaxfound.estimators.tree",
     "GradientDescentRegressor": "jaxfound.estimators.linear",
     "LinearRegression": "jaxfound.estimators.linear",
     "LinearSVC": "jaxfound.estimators.linear_svm",
     "LogisticRegression": "jaxfound.estimators.logistic",
+    "RandomForestClassifier": "jaxfound.estimators.forest",
+    "RandomForestRegressor": "jaxfound.estimators.forest",
     "Ridge": "jaxfound.estimators.linear",
     "SVC": "jaxfound.estimators.svm",
     "SVR": "jaxfound.estimators.svm",
@@ -57,6 +61,8 @@ __all__ = [
     "AttributionDisplay",
     "CNNClassifier",
     "CoefficientDisplay",
+    "DecisionTreeClassifier",
+    "DecisionTreeRegressor",
     "GradientDescentRegressor",
     "IncrementalPCA",
     "InfluenceDisplay",
@@ -67,6 +73,8 @@ __all__ = [
     "PartialDependenceDisplay",
     "PermutationImportanceDisplay",
     "PredictionIntervalDisplay",
+    "RandomForestClassifier",
+    "RandomForestRegressor",
     "Ridge",
     "StandardScaler",
     "config_context",
@@ -109,6 +117,7 @@ if TYPE_CHECKING:
         PartialDependenceDisplay,
         PermutationImportanceDisplay,
     )
+    from jaxfound.estimators.forest import RandomForestClassifier, RandomForestRegressor
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
     from jaxfound.estimators.linear_svm import LinearSVC
     from jaxfound.estimators.logistic import LogisticRegression
@@ -116,6 +125,7 @@ if TYPE_CHECKING:
     from jaxfound.estimators.neural_text import LSTMClassifier
     from jaxfound.estimators.scaling import StandardScaler
     from jaxfound.estimators.svm import SVC, SVR
+    from jaxfound.estimators.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 
 def __getattr__(name: str) -> Any:

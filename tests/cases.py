@@ -10,7 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxfound.models import linear, linear_svm, logistic, pca, ridge, scaling, svm
+from jaxfound.models import (
+    forest,
+    linear,
+    linear_svm,
+    logistic,
+    pca,
+    ridge,
+    scaling,
+    soft_tree,
+    svm,
+    tree,
+)
 
 N = 40
 TOL = {"float32": 1e-6, "float64": 1e-12}  # asked of the iterative solvers
@@ -68,6 +79,7 @@ class Case:
     smooth: bool = True  # derivatives exist: not where the Hessian is singular
     twin: bool = False  # of another row: left out where a law compiles a program of its own
     over_mesh: bool = True  # rows on several devices stay there: not in a dual, where all meet
+    hard: bool = False  # whole numbers are among the params, and nothing has a derivative
     minimum: bool = True  # ends at a minimum of `objective`: not `gd`, which may stop before
     tolerance: tuple[float, float] = (2e-4, 1e-8)  # relative, in float32 and float64
 
@@ -170,6 +182,25 @@ _pca = partial(
     supervised=False,
 )
 
+
+def _hard(model, config, **settings):
+    """Trees: equal ones have tables of different sizes, so that what they predict is compared."""
+
+    def fit(x, y, weight, hyper, key, *, config):
+        params, info = model.fit(x, y, weight, hyper or model.Hyper(), key, config=config)
+        return params, info if model is tree else None  # in units of what was drawn
+
+    def comparable(params):
+        found = jax.tree.leaves(params)
+        dtype = next(leaf.dtype for leaf in found if jnp.issubdtype(leaf.dtype, jnp.floating))
+        return [model.shares(params, jnp.asarray(_PROBES, dtype))]
+
+    module = SimpleNamespace(fit=fit, predict=model.shares, jitted=model.fit, comparable=comparable)
+    return partial(
+        Case, module=module, config=config, smooth=False, hard=True, over_mesh=False, **settings
+    )
+
+
 _linear = partial(Case, module=linear, hyper=linear.Hyper(learning_rate=0.1))
 _ridge = partial(
     Case,
@@ -210,6 +241,7 @@ _margin = partial(
     classification=True,
 )
 _EXACT = ("auto", "cholesky", "svd", "cg")
+_STEPS = (5e-3, 1e-6)  # Adam divides by what may be only rounding
 _STOPS_FLAT = (2e-4, 1e-6)  # where the value no longer falls, half the digits of the params
 
 CASES = (
@@ -296,6 +328,36 @@ CASES = (
         tolerance=(1e-3, 1e-7),
     ),
     Case("scaling", module=_scaler),
+    Case(
+        "soft-tree",
+        soft_tree,
+        soft_tree.Config(2, max_iter=20),
+        soft_tree.Hyper(0.1),
+        slopes=("l2", "learning_rate"),
+        rescaled=_scale_l2,
+        minimum=False,
+        tolerance=_STEPS,
+    ),
+    Case(
+        "soft-tree-classes",
+        soft_tree,
+        soft_tree.Config(2, 3, max_iter=20),
+        soft_tree.Hyper(0.1),
+        partial(classes, k=3),
+        slopes=("l2", "learning_rate"),
+        rescaled=_scale_l2,
+        classification=True,
+        minimum=False,
+        tolerance=_STEPS,
+    ),
+    _hard(tree, tree.Config(n_classes=3), data=partial(classes, k=3), classification=True)("tree"),
+    _hard(tree, tree.Config("squared_error", ()))("tree-regression"),
+    _hard(
+        forest,
+        forest.Config(tree.Config(max_features=2), n_trees=4),
+        data=classes,
+        classification=True,
+    )("forest"),
     *(_pca(f"pca-{s}", config=pca.Config(2, s)) for s in ("auto", "covariance_eigh", "full")),
     _pca("pca-randomized", config=pca.Config(2, "randomized", n_oversamples=1)),
     _pca("pca-gradient", config=pca.Config(2, "gradient"), tolerance=(2e-3, 1e-7)),

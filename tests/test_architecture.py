@@ -166,6 +166,9 @@ MODELS = [
 ]
 
 
+HARD = (".tree", ".forest")
+
+
 @pytest.mark.parametrize(
     ("function", "names"),
     [
@@ -178,6 +181,9 @@ MODELS = [
     "model", [m for m in MODELS if hasattr(m, "predict")], ids=lambda m: m.__name__
 )
 def test_every_model_keeps_the_contract(model, function, names):
+    if function == "objective" and model.__name__.endswith(HARD):
+        assert not hasattr(model, function)  # a greedy growth minimises nothing that can be written
+        return
     found = inspect.signature(getattr(model, function)).parameters
     assert [n for n, p in found.items() if p.kind is p.POSITIONAL_OR_KEYWORD] == names
     assert ("config" in found) == (function != "predict")

@@ -22,7 +22,8 @@ from threadpoolctl import threadpool_info
 
 import jaxfound as jf
 from jaxfound.estimators._base import bucket
-from jaxfound.models import linear, linear_svm, logistic, pca, svm
+from jaxfound.estimators.forest import grow_trees
+from jaxfound.models import linear, linear_svm, logistic, pca, svm, tree
 
 ESTIMATORS = (
     jf.LinearRegression(),
@@ -35,6 +36,10 @@ ESTIMATORS = (
     jf.StandardScaler(),
     jf.PCA(),
     jf.IncrementalPCA(),
+    jf.DecisionTreeClassifier(random_state=0),
+    jf.DecisionTreeRegressor(random_state=0),
+    jf.RandomForestClassifier(n_estimators=4, random_state=0),
+    jf.RandomForestRegressor(n_estimators=4, random_state=0),
 )
 SUPERVISED = ESTIMATORS[:5]
 each = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
@@ -52,6 +57,7 @@ def data():
 @pytest.mark.parametrize("x64", [False, True])
 def test_scikit_learn_checks(estimator, x64):
     # The checks bring float32 and float64 data; JAX's own flag must not matter.
+    jax.clear_caches()  # the many programs of one estimator are all that a process may map
     with jax.enable_x64(x64), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some checks fit singular or huge data on purpose
         results = check_estimator(estimator, on_fail=None, on_skip=None)
@@ -83,7 +89,7 @@ def test_jax_in_jax_out_on_its_device(estimator, data):
 
 @each
 def test_a_changed_number_of_rows_compiles_once(estimator, data):
-    fits = (linear.fit, linear_svm.fit, logistic.fit, pca.jitted, svm.fit)
+    fits = (linear.fit, linear_svm.fit, logistic.fit, pca.jitted, svm.fit, tree.fit, grow_trees)
     clone(estimator).fit(data[0][:500], data[1][:500])
     before = [fit._cache_size() for fit in fits]
     for n in (481, 490, 512):
@@ -252,5 +258,6 @@ def test_unconverged_and_diverged_fits_warn(data):
 
 
 def _scores(model, X):
-    method = "decision_function" if hasattr(model, "decision_function") else "predict"
+    known = ("decision_function", "predict_proba", "predict")
+    method = next(name for name in known if hasattr(model, name))
     return getattr(model, method)(X)

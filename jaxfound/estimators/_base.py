@@ -289,4 +289,8 @@ def _as_target(y, n):
 
 
 def _cast(params, dtype):
-    return jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
+    def one(leaf):
+        whole = isinstance(leaf, np.ndarray | jax.Array) and leaf.dtype.kind in "bi"
+        return jnp.asarray(leaf, leaf.dtype if whole else dtype)
+
+    return jax.tree.map(one, params)

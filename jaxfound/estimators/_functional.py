@@ -11,13 +11,16 @@ from sklearn.pipeline import Pipeline as Chain
 
 from jaxfound._checks import check_number
 from jaxfound.estimators import linear as linear_estimators
+from jaxfound.estimators._tree_model import check_supported, tree_settings
 from jaxfound.estimators.decomposition import PCA
+from jaxfound.estimators.forest import RandomForestClassifier, RandomForestRegressor
 from jaxfound.estimators.linear_svm import LinearSVC
 from jaxfound.estimators.logistic import LogisticRegression
 from jaxfound.estimators.scaling import StandardScaler
 from jaxfound.estimators.svm import SVC, SVR, class_rows
+from jaxfound.estimators.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from jaxfound.model_selection.pipeline import Pipeline
-from jaxfound.models import linear, linear_svm, logistic, pca, ridge, scaling, svm
+from jaxfound.models import forest, linear, linear_svm, logistic, pca, ridge, scaling, svm, tree
 
 __all__ = ["Functional", "Shape", "functional"]
 
@@ -170,8 +173,34 @@ def _svc(estimator, shape):
     return _machine(estimator, shape, n_classes=k, class_rows=rows)
 
 
+def _tree(estimator, shape):
+    check_supported(estimator)
+    if estimator.ccp_alpha > 0:
+        raise ValueError(
+            f"ccp_alpha is {estimator.ccp_alpha}, expected 0 inside an experiment, where trees are "
+            "not pruned: limit them by max_depth, or take sklearn.model_selection for this one."
+        )
+    classes = (shape.n_classes or 1,)
+    hyper, config = tree_settings(estimator, shape.n, shape.d, classes, shape.n)
+    return Functional(tree, hyper, config, getattr(estimator, "class_weight", None))
+
+
+def _forest(estimator, shape):
+    _, hyper, config, class_weight = _tree(estimator, shape)
+    share = estimator.max_samples
+    drawn = np.inf if share is None else int(share * (shape.n if isinstance(share, float) else 1))
+    balanced = class_weight == "balanced_subsample"
+    config = forest.Config(config, estimator.n_estimators, estimator.bootstrap, balanced)
+    class_weight = None if balanced else class_weight
+    return Functional(forest, forest.Hyper(hyper, drawn), config, class_weight)
+
+
 _CONVERSIONS: dict[type, Callable[[Any, Shape], Functional]] = {
     StandardScaler: _scaler,
+    DecisionTreeClassifier: _tree,
+    DecisionTreeRegressor: _tree,
+    RandomForestClassifier: _forest,
+    RandomForestRegressor: _forest,
     PCA: _pca,
     linear_estimators.LinearRegression: _linear,
     linear_estimators.Ridge: _ridge,

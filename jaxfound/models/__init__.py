@@ -1,6 +1,7 @@
 """The models, one algorithm a file. Start with `ridge`: every other file has its shape."""
 
 from jaxfound.models import (
+    forest,
     incremental_pca,
     linear,
     linear_svm,
@@ -9,10 +10,13 @@ from jaxfound.models import (
     probabilistic_pca,
     ridge,
     scaling,
+    soft_tree,
     svm,
+    tree,
 )
 
 __all__ = [
+    "forest",
     "incremental_pca",
     "linear",
     "linear_svm",
@@ -21,5 +25,7 @@ __all__ = [
     "probabilistic_pca",
     "ridge",
     "scaling",
+    "soft_tree",
     "svm",
+    "tree",
 ]

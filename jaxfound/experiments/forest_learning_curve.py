@@ -1,0 +1,84 @@
+"""A learning curve of fifty forests, 5,000 trees, as one compiled program."""
+
+from typing import Any
+
+import numpy as np
+from sklearn import ensemble as reference
+from sklearn import model_selection as reference_selection
+from sklearn.datasets import make_regression
+from sklearn.model_selection import LearningCurveDisplay
+
+from jaxfound.estimators.forest import RandomForestRegressor
+from jaxfound.estimators.validation import learning_curve
+from jaxfound.experiments.figures import BLUE, ORANGE, panel
+from jaxfound.experiments.race import race
+from jaxfound.experiments.registry import Check, Result, lesson
+
+__all__ = ["run"]
+
+CURVE = {"cv": 5, "scoring": "neg_mean_squared_error"}
+
+
+@lesson(
+    name="forest-learning-curve",
+    title="Five thousand trees are one program",
+    order=160,
+    tags=("regression", "trees", "model-selection"),
+)
+def run(quick: bool) -> Result:
+    data: Any = make_regression(n_samples=1000, n_features=10, noise=0.1, random_state=42)
+    sizes = np.linspace(0.1, 1.0, 3 if quick else 10)
+    theirs = reference_selection.learning_curve
+
+    timed = race(
+        lambda: learning_curve(RandomForestRegressor(), *data, train_sizes=sizes, **CURVE),
+        {
+            "scikit-learn": lambda: theirs(
+                reference.RandomForestRegressor(random_state=0),
+                *data,
+                train_sizes=sizes,
+                n_jobs=-1,
+                **CURVE,
+            )
+        },
+    )
+    rows, train, test = timed.ours.value
+    _, their_train, their_test = timed.theirs["scikit-learn"].value
+    scale = data[1].var()
+    return Result(
+        checks=tuple(
+            Check(name, -ours.mean(1) / scale, -ref.mean(1) / scale, "scikit-learn", 0.02)
+            for name, ours, ref in (
+                ("held-out error, as a share of the variance", test, their_test),
+                ("training error, as a share of the variance", train, their_train),
+            )
+        ),
+        figures={
+            "Squared error by the number of training rows, mean and band of five folds": _draw(
+                rows, train, test
+            )
+        },
+        formula="train row ⇔ weight 1    drawn twice ⇔ weight 2",
+        notes=(
+            "Folds, sizes and bootstrap samples are all weights of the same thousand rows, so one "
+            "program grows every tree. A forest fits its training rows far better than new ones, "
+            "and the gap closes slowly: a smooth function costs many steps."
+        ),
+        race=timed,
+    )
+
+
+def _draw(sizes, train, test):
+    figure, axes = panel(xlabel="training rows", ylabel="mean squared error")
+    display: Any = LearningCurveDisplay(
+        train_sizes=sizes, train_scores=train, test_scores=test, score_name="mean squared error"
+    )
+    display.plot(ax=axes, negate_score=True, std_display_style="fill_between")
+    for line, band, colour in zip(
+        display.lines_, display.fill_between_, (BLUE, ORANGE), strict=True
+    ):
+        line.set(color=colour, marker="o", markersize=4)
+        band.set(color=colour, alpha=0.18, linewidth=0)
+    axes.set(xlabel="training rows", ylabel="mean squared error", ylim=(0, None))
+    axes.legend(axes.lines, ["training", "held out"])
+    return figure
