@@ -20,12 +20,13 @@ from flax import nnx
 from rich.console import Console
 from rich.table import Table
 
-from jaxfound.nn import cnn, train
+from jaxfound.nn import cnn, lstm, train
 
 __all__ = ["main"]
 
 _PAUSE = 0.3  # seconds: threads of whoever ran before spin for a while, and would hold a core
 BATCH = 128
+TEXTS, WORDS = 64, 5000  # a batch of texts, and the words that there are
 
 
 def main() -> None:
@@ -133,12 +134,79 @@ def _cnn_keras(steps):
     return lambda: model.fit(x, y, batch_size=BATCH, epochs=1, verbose=0)
 
 
+# --- the recurrent network --------------------------------------------------------------------
+
+
+def _texts(steps):
+    rng = np.random.default_rng(0)
+    x = rng.integers(1, WORDS, (TEXTS * steps, 200)).astype(np.int32)
+    return x, rng.integers(0, 2, len(x)).astype(np.int32)
+
+
+def _lstm_jaxfound(steps):
+    data = train.Data(*map(jnp.asarray, _texts(steps)))
+    config = train.Config(loss="sigmoid", batch_size=TEXTS)
+    module = lstm.LSTM(WORDS, rngs=nnx.Rngs(0))
+    graph, state = train.start(module, jax.random.key(0), config=config)
+
+    def epoch():
+        nonlocal state
+        stop = int(state.step) + steps
+        state = train.run(graph, state, data, stop, span=steps, total=steps, config=config)
+        jax.block_until_ready(state)
+
+    return epoch
+
+
+def _lstm_torch(steps):
+    import torch
+    from torch import nn
+
+    x, y = _texts(steps)
+    x, y = torch.tensor(x).long(), torch.tensor(y).float()
+    embedding, reader = nn.Embedding(WORDS, 16), nn.LSTM(16, 32, batch_first=True)
+    dense = nn.Sequential(nn.Linear(32, 24), nn.ReLU(), nn.Linear(24, 1))
+    adam = torch.optim.Adam(nn.ModuleList([embedding, reader, dense]).parameters(), 1e-3)
+
+    def epoch():
+        for a, b in zip(x.split(TEXTS), y.split(TEXTS), strict=True):
+            adam.zero_grad()
+            logits = dense(reader(embedding(a))[0][:, -1])[:, 0]
+            nn.functional.binary_cross_entropy_with_logits(logits, b).backward()
+            adam.step()
+
+    return epoch
+
+
+def _lstm_keras(steps):
+    import keras
+    from keras import layers
+
+    x, y = _texts(steps)
+    model = keras.Sequential(
+        [
+            layers.Input((200,)),
+            layers.Embedding(WORDS, 16, mask_zero=True),
+            layers.LSTM(32),
+            layers.Dense(24, activation="relu"),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    model.compile("adam", "binary_crossentropy")
+    return lambda: model.fit(x, y, batch_size=TEXTS, epochs=1, verbose=0)
+
+
 # A rival: the library that it needs, and a function from the number of steps to an epoch.
 CASES = {
     "cnn": {
         "jaxfound": ("jax", _cnn_jaxfound),
         "PyTorch": ("torch", _cnn_torch),
         "Keras-JAX": ("keras", _cnn_keras),
+    },
+    "lstm": {
+        "jaxfound": ("jax", _lstm_jaxfound),
+        "PyTorch": ("torch", _lstm_torch),
+        "Keras-JAX": ("keras", _lstm_keras),
     },
 }
 

@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CNNClassifier": "jaxfound.estimators.neural",
+    "LSTMClassifier": "jaxfound.estimators.neural_text",
     "IncrementalPCA": "jaxfound.estimators.decomposition",
     "PCA": "jaxfound.estimators.decomposition",
     "GradientDescentRegressor": "jaxfound.estimators.linear",
@@ -59,6 +60,7 @@ __all__ = [
     "GradientDescentRegressor",
     "IncrementalPCA",
     "InfluenceDisplay",
+    "LSTMClassifier",
     "LinearRegression",
     "LinearSVC",
     "LogisticRegression",
@@ -111,6 +113,7 @@ if TYPE_CHECKING:
     from jaxfound.estimators.linear_svm import LinearSVC
     from jaxfound.estimators.logistic import LogisticRegression
     from jaxfound.estimators.neural import CNNClassifier
+    from jaxfound.estimators.neural_text import LSTMClassifier
     from jaxfound.estimators.scaling import StandardScaler
     from jaxfound.estimators.svm import SVC, SVR
 

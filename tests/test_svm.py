@@ -193,6 +193,14 @@ def test_constant_features_say_nothing():
     assert (model.predict(np.ones((2, 3))) == 0).all()
 
 
+def test_rows_that_are_all_at_their_bounds_leave_the_middle():
+    x, y = np.array([[-2, 0], [-1, -1], [0, -2], [0, 2], [1, 1], [2, 0]]), [0, 0, 0, 1, 1, 1]
+    for ours, theirs in ((jf.SVC, sk.SVC), (jf.SVR, sk.SVR)):
+        options = {"kernel": "linear", "C": 0.01}
+        model, libsvm = ours(**options).fit(x, y), theirs(**options).fit(x, y)
+        np.testing.assert_allclose(model.intercept_, libsvm.intercept_, atol=1e-9)
+
+
 def test_two_rows_suffice():
     model = jf.SVC(kernel="linear", C=10.0).fit([[0.0], [1.0]], ["a", "b"])
     np.testing.assert_allclose(model.decision_function([[0.0], [1.0]]), [-1, 1], atol=1e-6)

@@ -25,7 +25,7 @@ import numpy as np
 
 from jaxfound._types import Array, Float, Int
 
-__all__ = ["Edges", "Problem", "State", "edges", "gap", "intercept", "largest", "smo"]
+__all__ = ["Edges", "Problem", "State", "edges", "feasible", "gap", "intercept", "largest", "smo"]
 
 _PARTS = 8  # of a maximum
 _LEAST_CURVATURE = 1e-12  # of a pair: repeated rows have none, and rounding makes it negative
@@ -65,6 +65,22 @@ def edges(problem: Problem, beta: Float[Array, " n"], slope: Float[Array, " n"])
         low=jnp.where(beta > 0, zero, problem.low),
         high=jnp.where(beta < 0, zero, problem.high),
     )
+
+
+def feasible(
+    beta: Float[Array, " n"], problem: Problem, total: Float[Array, ""]
+) -> Float[Array, " n"]:
+    """`beta` inside the box, and with that sum: free rows take what is missing, if they can."""
+    beta = jnp.clip(beta, problem.low, problem.high)
+    missing = total - beta.sum()
+    # What is no more than rounding must not push rows off their bounds.
+    rounding = 8 * jnp.finfo(beta.dtype).eps * jnp.abs(beta).sum()
+    missing = jnp.where(jnp.abs(missing) > rounding, missing, 0)
+    room = jnp.where(missing > 0, problem.high - beta, beta - problem.low)
+    free = jnp.where((beta > problem.low) & (beta < problem.high) & (beta != 0), room, 0)
+    room = jnp.where(free.sum() >= jnp.abs(missing), free, room)
+    share = missing / jnp.maximum(room.sum(), jnp.finfo(beta.dtype).tiny)
+    return jnp.clip(beta + share * room, problem.low, problem.high)
 
 
 def gap(problem: Problem, beta: Float[Array, " n"], slope: Float[Array, " n"]) -> Float[Array, ""]:

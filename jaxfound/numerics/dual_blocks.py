@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Float, Int
-from jaxfound.numerics import dual, kernels
+from jaxfound.numerics import dual, interior, kernels
 
 __all__ = ["decompose"]
 
@@ -88,11 +88,12 @@ def _block(kernel, scales, x, problem, tol, max_iter, carry):
     chosen = jnp.concatenate([kept, new])
     inner, before = _restricted(problem, state, chosen)
     goal = jnp.maximum(_INNER_SHARE * dual.gap(inner, before.beta, before.slope), tol / 2)
+    start = interior.nearer(gram, inner, before, tol=goal)
     found = dual.smo(
         partial(jax.lax.dynamic_index_in_dim, gram, keepdims=False),
         jnp.diagonal(gram).astype(state.slope.dtype),
         inner,
-        before,
+        start,
         tol=goal,
         max_iter=jnp.minimum(max_iter, before.n_iter + _INNER_STEPS * len(chosen)),
     )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfound._types import Array, Float, Int
-from jaxfound.numerics import dual, kernels
+from jaxfound.numerics import dual, interior, kernels
 from jaxfound.numerics.dual_blocks import decompose
 
 __all__ = ["Solution", "solve", "widest"]
@@ -86,15 +86,32 @@ def _run(kernel, scales, x, state, *, problem, tol, max_iter):
     if x.shape[0] > _WHOLE_ROWS:
         return decompose(kernel, scales, x, problem, state, tol=tol, max_iter=max_iter)
     gram = kernels.matrix(kernel, scales, x, x)
-    state = dual.smo(
-        partial(jax.lax.dynamic_index_in_dim, gram, keepdims=False),
-        jnp.diagonal(gram).astype(state.slope.dtype),
-        problem,
-        state,
-        tol=tol,
-        max_iter=max_iter,
-    )
+    state = interior.nearer(gram, problem, state, tol=tol)
+    if gram.dtype != state.slope.dtype:
+        state = _coarse(gram, problem, state, tol, max_iter)
+    state = _smo(gram, problem, state, tol, max_iter)
     return state._replace(gap=dual.gap(problem, state.beta, state.slope))
+
+
+def _smo(gram, problem, state, tol, max_iter):
+    row = partial(jax.lax.dynamic_index_in_dim, gram, keepdims=False)
+    diagonal = jnp.diagonal(gram).astype(state.slope.dtype)
+    return dual.smo(row, diagonal, problem, state, tol=tol, max_iter=max_iter)
+
+
+def _coarse(gram, problem, state, tol, max_iter):
+    """The steps in the dtype of the kernel, in which they are faster; fresh slopes behind them."""
+    narrow = partial(jax.tree.map, lambda a: a.astype(gram.dtype))
+    inside, start = narrow(problem), state._replace(beta=narrow(state.beta))
+    start = start._replace(slope=narrow(state.slope), gap=narrow(state.gap))
+    found = _smo(gram, inside, start, narrow(tol), max_iter)
+    # A bound is another number in another dtype, and rounding moves the sum.
+    at_bound = jnp.where(found.beta <= inside.low, problem.low, found.beta.astype(tol.dtype))
+    beta = jnp.where(found.beta >= inside.high, problem.high, at_bound)
+    beta = dual.feasible(beta, problem, state.beta.sum())
+    moved = jnp.matmul(gram, narrow(beta - state.beta), precision="highest")
+    slope = state.slope - moved.astype(tol.dtype)
+    return dual.State(beta, slope, dual.gap(problem, beta, slope), found.n_iter)
 
 
 def _refined(kernel, scales, x, problem, state, run, tol, bound):
