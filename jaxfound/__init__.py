@@ -112,12 +112,12 @@ if TYPE_CHECKING:
         InfluenceDisplay,
         PredictionIntervalDisplay,
     )
+    from jaxfound.estimators.forest import RandomForestClassifier, RandomForestRegressor
     from jaxfound.estimators.input_displays import (
         AttributionDisplay,
         PartialDependenceDisplay,
         PermutationImportanceDisplay,
     )
-    from jaxfound.estimators.forest import RandomForestClassifier, RandomForestRegressor
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
     from jaxfound.estimators.linear_svm import LinearSVC
     from jaxfound.estimators.logistic import LogisticRegression
