@@ -58,11 +58,12 @@ def _ratios(rows):
     labels = [f"{title(row)} {row['dtype']}" for row in rows]
     bars = axes.barh(range(len(rows)), [v - 1 for v in values], left=1, color=colors)
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
     names = [f" {value:.2f}x {ratio(row)[1]} " for value, row in zip(values, rows, strict=True)]
     axes.bar_label(bars, names, fontsize=7)
     axes.axvline(1, color=GREY)
-    axes.set_xlim(min(0.5, *values) / 1.6, max(2, *values) * 2.5)
+    axes.set_xlim(min(0.5, *values) / 2.5, max(2, *values) * 2.5)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     return figure
 
