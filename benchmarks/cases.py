@@ -295,7 +295,7 @@ CASES = (
         },
         lambda x, y: y,
         0.5,  # of the guesses after one epoch may be wrong: whoever learned is right
-        {"small": ((8, 128),), "medium": ((30, 128),), "large": ((400, 128),)},
+        {"small": ((20, 128),), "medium": ((30, 128),), "large": ((400, 128),)},
         distance=lambda guesses, y: float(np.mean(guesses != y)),
         dtypes=("float32",),
         resident=False,
