@@ -1,3 +1,3 @@
-"""Benchmarks: `python -m benchmarks.run`."""
+"""Benchmarks: `jaxfound bench`, from the root of the source tree. Rows are in `cases.py`."""
 
 __all__: list[str] = []

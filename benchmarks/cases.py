@@ -1,36 +1,59 @@
 """The table of benchmarks: one row a model, its data, its rivals and how exact it must be.
 
-Adding a model is adding a row.
+Adding a model is adding a row: `fit(...)` for an estimator with scikit-learn's name, `Case(...)`
+for anything else.
 """
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits, make_classification, make_regression
 
-import jaxfound as jf
+from benchmarks import baselines, experiments, networks
+from jaxfound.models import linear, logistic, pca, ridge, scaling
 
-__all__ = ["CASES", "Case", "rivals"]
+__all__ = ["CASES", "Case", "Contender"]
 
-SIZES = ((1_000_000, 50), (100_000, 128), (20_000, 500))
+Size = tuple[int, ...]
+
+
+def _answer(result):
+    return np.asarray(result)
+
+
+def _relative(answer, exact):
+    """The largest difference, relative to the largest entry."""
+    return float(np.abs(answer - exact).max() / np.abs(exact).max())
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """`make()` gives the function from the data to a result, which is timed; `answer` is not."""
+
+    needs: str  # the library to import
+    make: Callable[[], Callable[..., Any]]
+    answer: Callable[[Any], Any] = _answer
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """`fit` of an estimator, NumPy in and NumPy out."""
-
     name: str
-    estimator: str  # jaxfound's, and scikit-learn's of the same name
-    module: str  # of scikit-learn
-    data: Callable[[np.random.Generator, int, int], tuple[Any, ...]]
-    answer: Callable[[Any], np.ndarray]  # what must agree
-    tolerance: float  # of it, in float32, relative to its largest entry
-    numpy: Callable[..., np.ndarray] | None = None  # what a good NumPy user would write
-    sizes: tuple[tuple[int, int], ...] = SIZES
-    options: tuple[tuple[str, Any], ...] = ()
-    method: str = ""  # to time in place of `fit`, on a model that the first call fits
+    suite: str
+    data: Callable[..., tuple[Any, ...]]  # of a generator and a size
+    contenders: dict[str, Contender]  # by backend, ours is "jax"
+    exact: Callable[..., Any]  # of the data in float64
+    tolerance: float  # of `distance`, in float32
+    sizes: dict[str, tuple[Size, ...]]
+    distance: Callable[[Any, Any], float] = _relative
+    program: Callable[..., Any] | None = None  # jitted; its work is compared with the roof
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    resident: bool = True  # whether ours takes arrays of the device
+
+
+# --- data -------------------------------------------------------------------------------------
 
 
 def _regression(rng, n, d):
@@ -60,28 +83,19 @@ def _clusters(rng, n, d):
     return make_classification(n, d, random_state=42)
 
 
-def _curve(rng, n, d):
+def _noisy_plane(rng, n, d):
     del rng
     return make_regression(n, d, noise=0.1, random_state=42)
 
 
-def _score(X, y):
-    # Forests draw from other streams: how well they do on new rows must agree.
-    return lambda model: np.array([model.score(X.astype(np.float32), y)])
+def _correlated(rng, n, d, k):
+    # Signal in twice as many directions as components are wanted, and noise in all.
+    r = min(2 * (k or 50), d)
+    signal = rng.standard_normal((n, r)) * np.linspace(10, 1, r)
+    return (signal @ rng.standard_normal((r, d)) / np.sqrt(d) + rng.standard_normal((n, d)) + 3,)
 
 
-def _forest(name, estimator, data, n, d, trees, tolerance):
-    new = data(None, 2 * n, d)
-    return Case(
-        name,
-        estimator,
-        "sklearn.ensemble",
-        lambda rng, n, d: tuple(part[:n] for part in data(rng, 2 * n, d)),
-        _score(new[0][n:], new[1][n:]),
-        tolerance,
-        sizes=((n, d),),
-        options=(("n_estimators", trees), ("random_state", 0), ("n_jobs", -1)),
-    )
+# --- answers: what must agree -----------------------------------------------------------------
 
 
 def _coefficients(model):
@@ -99,193 +113,263 @@ def _decisions(model):
     return np.asarray(model.decision_function(rows.astype(model.support_vectors_.dtype)))
 
 
-def _normal_equations(X, y, ridge=0.0):
-    x_mean, y_mean = X.mean(0), y.mean()
-    X, y = X - x_mean, y - y_mean
-    gram = X.T @ X + np.asarray(ridge, X.dtype) * np.eye(X.shape[1], dtype=X.dtype)
-    coef = np.linalg.solve(gram, X.T @ y)
-    return np.append(coef, y_mean - x_mean @ coef)
+def _scales(model):
+    return np.append(model.mean_, model.scale_)
 
 
-def _newton(X, y, penalty=1.0, steps=8):
-    X = np.column_stack([X, np.ones(len(X), X.dtype)])
-    ridge = np.append(np.full(X.shape[1] - 1, penalty), 0).astype(X.dtype)
-    theta = np.zeros(X.shape[1], X.dtype)
-    for _ in range(steps):  # `steps` bounds the loop; the gradient ends it
-        p = 1 / (1 + np.exp(-X @ theta))
-        gradient = X.T @ (p - y) + ridge * theta
-        step = np.linalg.solve((X * (p * (1 - p))[:, None]).T @ X + np.diag(ridge), gradient)
-        theta = theta - step
-        if np.abs(gradient).max() < 1e-4 * len(X):
-            break
-    return theta
+# --- rows -------------------------------------------------------------------------------------
 
 
-def _correlated(rng, n, d, k):
-    # Signal in twice as many directions as components are wanted, and noise in all.
-    r = min(2 * k, d)
-    signal = rng.standard_normal((n, r)) * np.linspace(10, 1, r)
-    return (signal @ rng.standard_normal((r, d)) / np.sqrt(d) + rng.standard_normal((n, d)) + 3,)
+def _fit(name, suite, estimator, module, data, answer, tolerance, numpy=None, **rest):
+    """An estimator's `fit` or `method`, NumPy in and out, beside those of the same name."""
+    options, method = rest.pop("options", {}), rest.pop("method", "")
+
+    def contender(library, module, **more):
+        def make():
+            cls = getattr(__import__(module, fromlist=["_"]), estimator)
+            return _caller(lambda *data: cls(**options, **more).fit(*data), method)
+
+        return Contender(library, make, np.asarray if method else answer)
+
+    contenders = {
+        "jax": contender("jax", "jaxfound"),
+        "numpy": Contender("numpy", lambda: numpy),
+        "sklearn": contender("sklearn", module),
+        "sklearnex": contender("sklearnex", module.replace("sklearn.", "sklearnex.", 1)),
+    }
+    if numpy is None:
+        del contenders["numpy"]
+    tight = contender("sklearn", module, tol=1e-6)
+    exact = numpy or (lambda *data: tight.answer(tight.make()(*data)))
+    return Case(name, suite, data, contenders, exact, tolerance, **rest)
 
 
-def _variances(X, k):
-    X = X - X.mean(0)
-    values, vectors = np.linalg.eigh(X.T @ X / np.asarray(len(X) - 1, X.dtype))
-    _ = vectors[:, ::-1][:, :k].T  # the components, which a rival must find too
-    return values[::-1][:k]
-
-
-def _pca(n, d, k, name="", tolerance=1e-4):
-    return Case(
-        name or f"pca-{k}",
-        "PCA",
-        "sklearn.decomposition",
-        lambda rng, n, d: _correlated(rng, n, d, k or 50),
-        lambda model: model.explained_variance_,
-        tolerance,
-        lambda X: _variances(X, k),
-        sizes=((n, d),),
-        options=(("n_components", k),),
-    )
-
-
-def _transform(n, d, k):
-    # The fit is not timed: the first call keeps the model.
-    return dataclasses.replace(
-        _pca(n, d, k, name=f"pca-transform-{k}"),
-        numpy=None,
-        method="transform",
-        answer=np.asarray,
-    )
-
-
-def _moments(X):
-    return np.append(X.mean(0), X.std(0))
-
-
-CASES = (
-    Case(
-        "ols",
-        "LinearRegression",
-        "sklearn.linear_model",
-        _regression,
-        _coefficients,
-        1e-4,
-        _normal_equations,
-    ),
-    Case(
-        "ridge",
-        "Ridge",
-        "sklearn.linear_model",
-        _regression,
-        _coefficients,
-        1e-4,
-        lambda X, y: _normal_equations(X, y, ridge=1.0),
-    ),
-    Case(
-        "logistic",
-        "LogisticRegression",
-        "sklearn.linear_model",
-        _binary,
-        _coefficients,
-        5e-3,
-        _newton,
-    ),
-    Case(
-        "logistic-10",
-        "LogisticRegression",
-        "sklearn.linear_model",
-        _digits,
-        _probabilities,
-        5e-2,
-        sizes=((100_000, 64),),
-        options=(("max_iter", 1000),),
-    ),
-    Case(
-        "svc",
-        "SVC",
-        "sklearn.svm",
-        _clusters,
-        _decisions,
-        5e-3,
-        sizes=((1000, 20), (10_000, 20), (20_000, 20)),
-    ),
-    Case(
-        "svc-1000",
-        "SVC",
-        "sklearn.svm",
-        _clusters,
-        _decisions,
-        5e-3,
-        sizes=((1000, 20),),
-        options=(("C", 1000.0),),
-    ),
-    Case(
-        "svc-digits",
-        "SVC",
-        "sklearn.svm",
-        _digits,
-        _decisions,
-        5e-3,
-        sizes=((1797, 64),),
-        options=(("decision_function_shape", "ovo"),),
-    ),
-    Case(
-        "scaler",
-        "StandardScaler",
-        "sklearn.preprocessing",
-        _features,
-        lambda model: np.append(model.mean_, model.scale_),
-        1e-4,
-        _moments,
-    ),
-    _pca(500_000, 50, 10),
-    _pca(100_000, 128, 32),
-    _pca(20_000, 1000, 50),
-    _pca(2_000, 784, 50, name="pca-2k-50"),
-    _pca(2_000, 784, None, name="pca-2k-all"),
-    _transform(500_000, 50, 10),
-    _transform(100_000, 128, 32),
-    _transform(20_000, 1000, 50),
-    _forest("forest-1k", "RandomForestClassifier", _clusters, 1000, 20, 100, 0.03),
-    _forest("forest-10k", "RandomForestClassifier", _clusters, 10_000, 20, 100, 0.01),
-    _forest("forest-100k", "RandomForestClassifier", _clusters, 100_000, 20, 10, 0.01),
-    _forest("forest-regression", "RandomForestRegressor", _curve, 1000, 10, 100, 0.03),
-)
-
-
-def rivals(case: Case) -> dict[str, Callable[..., np.ndarray]]:
-    """Functions from the data to the answer: ours first, then whoever is installed."""
-
-    def estimator(cls):
-        def fit(*data):
-            return cls(**dict(case.options)).fit(*data)
-
-        if case.method:
-            return _fitted_once(fit, case)
-        return lambda *data: case.answer(fit(*data))
-
-    found = {"jaxfound": estimator(getattr(jf, case.estimator))}
-    for name, module in (("scikit-learn", case.module), ("sklearnex", _accelerated(case.module))):
-        try:
-            found[name] = estimator(getattr(__import__(module, fromlist=["_"]), case.estimator))
-        except (ImportError, AttributeError):
-            continue  # the report lists who is absent
-    if case.numpy is not None:
-        found["NumPy"] = case.numpy
-    return found
-
-
-def _fitted_once(fit, case):
-    models = []
+def _caller(fit, method):
+    """The fit itself, or a method of a model that the first call fits."""
+    models: list[Any] = []
 
     def call(*data):
         if not models:
             models.append(fit(*data))
-        return case.answer(getattr(models[0], case.method)(*data))
+        return getattr(models[0], method)(*data)
 
-    return call
+    return call if method else fit
 
 
-def _accelerated(module):
-    return module.replace("sklearn.", "sklearnex.", 1)
+WIDE = {
+    "small": ((20_000, 50),),
+    "medium": ((1_000_000, 50), (100_000, 128), (20_000, 500)),
+    "large": ((5_000_000, 128), (500_000, 128), (244_000, 1024)),
+}
+_linear = partial(_fit, suite="linear", module="sklearn.linear_model", sizes=WIDE)
+_svc = partial(
+    _fit,
+    suite="svm",
+    estimator="SVC",
+    module="sklearn.svm",
+    answer=_decisions,
+    tolerance=5e-3,
+)
+
+
+def _pca(k, small, medium, large, name="", method=""):
+    transform = f"pca-transform-{k or 'all'}"
+    return _fit(
+        name or (transform if method else f"pca-{k}"),
+        "pca",
+        "PCA",
+        "sklearn.decomposition",
+        lambda rng, n, d: _correlated(rng, n, d, k),
+        lambda model: model.explained_variance_,
+        1e-4,
+        None if method else lambda X: baselines.pca(X, k)[0],
+        options={"n_components": k},
+        method=method,
+        sizes={"small": small, "medium": medium, "large": large},
+        program=None if method or k is None else lambda x: pca.fit(x, config=pca.Config(k)),
+    )
+
+
+def _search(name, data, size, tolerance):
+    experiment = experiments.EXPERIMENTS[name]
+    return Case(
+        name,
+        "search",
+        data,
+        {
+            "jax": Contender("jax", lambda: partial(experiments.ours, experiment)),
+            "sklearn": Contender("sklearn", lambda: partial(experiments.theirs, experiment)),
+        },
+        partial(experiments.theirs, experiment),
+        tolerance,
+        {"small": ((min(size[0], 500), size[1]),), "medium": (size,), "large": (size,)},
+        distance=lambda answer, exact: float(np.abs(answer - exact).max()),
+        dtypes=("float64",),
+        resident=False,
+    )
+
+
+def _forest(name, estimator, data, size, trees, tolerance):
+    # Forests draw from other streams: how well they do on new rows must agree.
+    def halves(rng, n, d):
+        return tuple(part[:n] for part in data(rng, 2 * n, d))
+
+    def score(model):
+        n = model.score_rows
+        new = [part[n:] for part in data(None, 2 * n, model.n_features_in_)]
+        return np.array([model.score(np.asarray(new[0], np.float32), new[1])])
+
+    def contender(library, module):
+        def make():
+            cls = getattr(__import__(module, fromlist=["_"]), estimator)
+
+            def fit(X, y):
+                model = cls(n_estimators=trees, random_state=0, n_jobs=-1).fit(X, y)
+                model.score_rows = len(X)
+                return model
+
+            return fit
+
+        return Contender(library, make, score)
+
+    theirs = contender("sklearn", "sklearn.ensemble")
+    return Case(
+        name,
+        "forest",
+        halves,
+        {
+            "jax": contender("jax", "jaxfound"),
+            "sklearn": theirs,
+            "sklearnex": contender("sklearnex", "sklearnex.ensemble"),
+        },
+        lambda X, y: theirs.answer(theirs.make()(X, y)),
+        tolerance,
+        {"small": ((500, size[1]),), "medium": (size,), "large": (size,)},
+        dtypes=("float32",),
+        resident=False,
+    )
+
+
+def _guess(result):
+    return result()
+
+
+CASES = (
+    _linear(
+        "ols",
+        estimator="LinearRegression",
+        data=_regression,
+        answer=_coefficients,
+        tolerance=1e-4,
+        numpy=baselines.ridge,
+        program=linear.fit,
+    ),
+    _linear(
+        "ridge",
+        estimator="Ridge",
+        data=_regression,
+        answer=_coefficients,
+        tolerance=1e-4,
+        numpy=partial(baselines.ridge, penalty=1.0),
+        program=ridge.fit,
+    ),
+    _linear(
+        "logistic",
+        estimator="LogisticRegression",
+        data=_binary,
+        answer=_coefficients,
+        tolerance=5e-3,
+        numpy=baselines.logistic,
+        program=lambda x, y: logistic.fit(x, y, config=logistic.Config("newton")),
+    ),
+    _linear(
+        "logistic-10",
+        estimator="LogisticRegression",
+        data=_digits,
+        answer=_probabilities,
+        tolerance=5e-2,
+        sizes={"small": ((1797, 64),), "medium": ((100_000, 64),), "large": ((1_000_000, 64),)},
+        options={"max_iter": 1000},
+    ),
+    _linear(
+        "scaler",
+        estimator="StandardScaler",
+        module="sklearn.preprocessing",
+        data=_features,
+        answer=_scales,
+        tolerance=1e-4,
+        numpy=baselines.moments,
+        program=scaling.fit,
+    ),
+    _svc(
+        "svc",
+        data=_clusters,
+        sizes={
+            "small": ((1000, 20),),
+            "medium": ((1000, 20), (10_000, 20), (20_000, 20)),
+            "large": ((32_000, 64),),
+        },
+    ),
+    _svc(
+        "svc-1000",
+        data=_clusters,
+        options={"C": 1000.0},
+        sizes={"small": ((500, 20),), "medium": ((1000, 20),), "large": ((1000, 20),)},
+    ),
+    _svc(
+        "svc-digits",
+        data=_digits,
+        options={"decision_function_shape": "ovo"},
+        sizes={"small": ((500, 64),), "medium": ((1797, 64),), "large": ((1797, 64),)},
+    ),
+    _pca(10, ((20_000, 50),), ((500_000, 50),), ((5_000_000, 50),)),
+    _pca(32, (), ((100_000, 128),), ((1_000_000, 128),)),
+    _pca(50, (), ((20_000, 1000),), ((100_000, 1024),)),
+    _pca(50, (), ((2_000, 784),), (), name="pca-2k-50"),
+    _pca(None, (), ((2_000, 784),), (), name="pca-2k-all"),
+    _pca(10, ((20_000, 50),), ((500_000, 50),), (), method="transform"),
+    _pca(32, (), ((100_000, 128),), (), method="transform"),
+    _pca(50, (), ((20_000, 1000),), (), method="transform"),
+    Case(
+        "cnn",
+        "nets",
+        networks.pictures,
+        {
+            "jax": Contender("jax", networks.cnn_jaxfound, _guess),
+            "torch": Contender("torch", networks.cnn_torch, _guess),
+            "keras": Contender("keras", networks.cnn_keras, _guess),
+        },
+        lambda x, y: y,
+        0.5,  # of the guesses after one epoch may be wrong: whoever learned is right
+        {"small": ((20, 128),), "medium": ((30, 128),), "large": ((400, 128),)},
+        distance=lambda guesses, y: float(np.mean(guesses != y)),
+        dtypes=("float32",),
+        resident=False,
+    ),
+    Case(
+        "lstm",
+        "nets",
+        networks.texts,
+        {
+            "jax": Contender("jax", networks.lstm_jaxfound, _guess),
+            "torch": Contender("torch", networks.lstm_torch, _guess),
+            "keras": Contender("keras", networks.lstm_keras, _guess),
+        },
+        lambda x, y: y,
+        0.5,  # one word tells the class, and who trains finds it
+        {"small": ((5, 64),), "medium": ((20, 64),), "large": ((400, 64),)},
+        distance=lambda guesses, y: float(np.mean(guesses != y)),
+        dtypes=("float32",),
+        resident=False,
+    ),
+    _forest("forest-1k", "RandomForestClassifier", _clusters, (1000, 20), 100, 0.03),
+    _forest("forest-10k", "RandomForestClassifier", _clusters, (10_000, 20), 100, 0.01),
+    _forest("forest-100k", "RandomForestClassifier", _clusters, (100_000, 20), 10, 0.01),
+    _forest("forest-regression", "RandomForestRegressor", _noisy_plane, (1000, 10), 100, 0.03),
+    _search("svc-curve", _clusters, (1000, 20), 1e-6),
+    # At large gamma the sign of a decision is rounding.
+    _search("svc-grid", _clusters, (1000, 20), 0.01),
+    _search("ridge-path", _regression, (100_000, 64), 1e-6),
+    _search("logistic-path", _binary, (100_000, 50), 1e-3),
+    _search("digits-pipeline", _digits, (1797, 64), 5e-3),
+)

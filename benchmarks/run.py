@@ -1,163 +1,144 @@
-"""Times `fit` beside every rival in one process: `python -m benchmarks.run --help`.
+"""Runs the rows of a suite: answers first, then times of those that are right."""
 
-Steady state, NumPy in and out. The rivals take turns, so that a slow moment of the machine hits
-all of them, each after a pause and a warm-up of its own; a row holds medians and the ratio of each
-rival's to ours. First calls, compilation included, are kept apart. No time is printed for an
-answer that is wrong.
-"""
-
-import argparse
-import dataclasses
-import datetime
-import itertools
-import json
-import os
-import platform
-import statistics
-import time
-import warnings
+import importlib.util
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.cases import CASES, rivals
+from benchmarks.cases import CASES, Case
+from benchmarks.results import Journal, environment, key, ratio
+from benchmarks.roof import measure_roof, share, work
+from benchmarks.timing import once, peak_memory, quietly, race, start_cold
 
-__all__ = ["main"]
+__all__ = ["BACKENDS", "SUITES", "run", "time_row"]
 
-_PAUSE = 0.3  # seconds: threads of whoever ran before spin for a while, and would hold a core
-_WARM_UP = 0.1  # seconds of untimed calls then, in which an idle core wakes up
-RIVALS = ("jaxfound", "scikit-learn", "sklearnex", "NumPy")
-
-
-def main() -> None:
-    options = _options()
-    rows = []
-    chosen = [case for case in CASES if not options.only or case.name in options.only.split(",")]
-    for case, dtype in itertools.product(chosen, options.dtype.split(",")):
-        for n, d in case.sizes:
-            rows.append(_row(case, max(n // options.shrink, 200), d, np.dtype(dtype), options))
-            print(_line(rows[-1]), flush=True)
-    _print(rows)
-    if options.out:
-        _save(rows, options.out)
+BACKENDS = ("jax", "numpy", "sklearn", "sklearnex", "torch", "keras", "xgboost")
+SUITES = tuple(dict.fromkeys(case.suite for case in CASES))
+SEED = 0
 
 
-def _options():
-    parser = argparse.ArgumentParser(description="Time every fit beside its rivals.")
-    parser.add_argument("--only", default="", help="names of cases, with commas")
-    parser.add_argument("--dtype", default="float32,float64")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--shrink", type=int, default=1, help="divide the numbers of rows by this")
-    parser.add_argument("--out", type=Path, help="write the rows as JSON")
-    return parser.parse_args()
+def run(
+    out: Path | None,
+    *,
+    suites: Sequence[str],
+    backends: Sequence[str],
+    sizes: str,
+    dtypes: Sequence[str],
+    budget: float,
+    cases: Sequence[Case] = CASES,
+) -> Path:
+    """Times every row that the file does not hold yet, and returns the file."""
+    settings = {"sizes": sizes, "backends": list(backends), "budget": budget}
+    head = environment(settings)
+    path = out or Path("benchmarks/results", f"{_slug(head['device'])}-{head['date']}.jsonl")
+    journal = Journal(path, head)
+    roof = measure_roof()
+    chosen = [case for case in cases if case.suite in suites]
+    for case in chosen:
+        # A case in one dtype only is timed in that one, whatever was asked.
+        for dtype in [dtype for dtype in dtypes if dtype in case.dtypes] or case.dtypes:
+            for size in case.sizes.get(sizes, ()):
+                if key({"case": case.name, "size": size, "dtype": dtype}) not in journal.done:
+                    row = time_row(case, size, dtype, backends, budget=budget, roof=roof)
+                    journal.add(row)
+                    print(_line(row), flush=True)
+    return path
 
 
-def _row(case, n, d, dtype, options):
-    rng = np.random.default_rng(0)
-    data = [a if a.dtype == np.int64 else a.astype(dtype) for a in case.data(rng, n, d)]
-    functions = rivals(case)
-    first, answers, times = {}, {}, {name: [] for name in functions}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # rivals that stop early are judged by their answers
-        for name, function in functions.items():
-            first[name], answers[name] = _time(function, data)
-        for repeat in range(options.repeats):
-            names = list(functions)
-            for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
-                times[name].append(_steady(functions[name], data))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        exact = _reference(case, data)
-    errors = {name: _error(answer, exact) for name, answer in answers.items()}
-    return {
-        "case": case.name,
-        "n": n,
-        "d": d,
-        "dtype": dtype.name,
-        "milliseconds": {name: 1e3 * statistics.median(t) for name, t in times.items()},
-        "first": {name: 1e3 * t for name, t in first.items()},
-        "error": errors,
-        "right": {name: bool(error <= case.tolerance) for name, error in errors.items()},
-    }
+def time_row(
+    case: Case,
+    size: tuple[int, ...],
+    dtype: str,
+    backends: Iterable[str],
+    *,
+    budget: float,
+    roof: dict[str, float],
+) -> dict[str, Any]:
+    """Everything that is known of one row."""
+    data = _cast(case.data(np.random.default_rng(SEED), *size), dtype)
+    wanted = {name: rival for name, rival in case.contenders.items() if name in backends}
+    absent = {name: {"absent": r.needs} for name, r in wanted.items() if not _installed(r.needs)}
+    present = {name: rival for name, rival in wanted.items() if name not in absent}
+    with quietly():
+        entries = {name: _start(name, rival, data) for name, rival in present.items()}
+        exact = case.exact(*_cast(data, "float64"))
+        calls, inputs = {}, {}
+        for name, rival in present.items():
+            calls[name], inputs[name] = rival.make(), data
+            entries[name]["error"] = case.distance(rival.answer(calls[name](*data)), exact)
+            entries[name]["right"] = bool(entries[name]["error"] <= case.tolerance)
+        _add_resident(case, calls, inputs, entries, exact)
+        right = {name: call for name, call in calls.items() if entries[name]["right"]}
+        for name, timing in race(right, inputs, budget=budget, seed=SEED).items():
+            entries[name] |= {"steady": timing.median, "iqr": timing.iqr, "n": len(timing.seconds)}
+            if timing.median < budget:  # one more call of what is slow would outlast the row
+                entries[name]["memory"] = peak_memory(calls[name], inputs[name])
+    _drop_times(entries)
+    row = {"case": case.name, "suite": case.suite, "size": list(size), "dtype": dtype}
+    row |= {"seed": SEED, "tolerance": case.tolerance, "roof": roof, "backends": entries | absent}
+    if case.program and "steady" in entries.get("jax", {}):
+        with jax.enable_x64(dtype == "float64"):
+            row["work"] = work(case.program, data)
+        row["work"] |= share(row["work"], roof, entries["jax"]["steady"])
+    return row
 
 
-def _steady(function, data):
-    time.sleep(_PAUSE)
-    end = time.perf_counter() + _WARM_UP
-    function(*data)
-    while time.perf_counter() < end:
-        function(*data)
-    return _time(function, data)[0]
+def _start(name, rival, data):
+    if name == "jax":
+        return start_cold(rival.make, data)
+    cold, _ = once(rival.make(), data)
+    return {"cold": cold}
 
 
-def _time(function, data):
-    start = time.perf_counter()
-    answer = function(*data)  # NumPy out: nothing is left running
-    return time.perf_counter() - start, answer
+def _add_resident(case, calls, inputs, entries, exact):
+    """On an accelerator, ours once more with data that is there already."""
+    if jax.devices()[0].platform == "cpu" or not case.resident or "jax" not in calls:
+        return
+    rival = case.contenders["jax"]
+    make = rival.make()
+    inputs["jax-resident"] = jax.device_put(inputs["jax"])
+
+    def call(*data):
+        result = make(*data)
+        jax.block_until_ready(vars(result) if hasattr(result, "__dict__") else result)
+        return result
+
+    calls["jax-resident"] = call
+    error = case.distance(np.asarray(rival.answer(call(*inputs["jax-resident"]))), exact)
+    entries["jax-resident"] = {"error": error, "right": bool(error <= case.tolerance)}
 
 
-def _reference(case, data):
-    """The answer in float64, by scikit-learn at a tight tolerance (or NumPy, if there is one)."""
-    wide = [a if a.dtype == np.int64 else a.astype(np.float64) for a in data]
-    if case.numpy is not None:
-        return case.numpy(*wide)
-    tight = dataclasses.replace(case, options=(*case.options, ("tol", 1e-6)))
-    return rivals(tight)["scikit-learn"](*wide)
+def _drop_times(entries):
+    """A time without a right answer is not a result."""
+    for entry in entries.values():
+        if not entry["right"]:
+            for name in ("cold", "first", "compile", "compiled"):
+                entry.pop(name, None)
 
 
-def _error(answer, exact):
-    return float(np.abs(answer - exact).max() / np.abs(exact).max())
+def _cast(data, dtype):
+    return tuple(a.astype(dtype) if np.asarray(a).dtype.kind == "f" else a for a in data)
 
 
-def _ratio(row):
-    """How many times our time the fastest right rival takes, and who that is."""
-    times = {name: t for name, t in row["milliseconds"].items() if row["right"][name]}
-    ours = times.pop("jaxfound", None)
-    if ours is None or not times:
-        return None, "-"
-    fastest = min(times, key=times.__getitem__)
-    return times[fastest] / ours, fastest
+def _installed(library):
+    return importlib.util.find_spec(library) is not None
 
 
 def _line(row):
-    ratio, fastest = _ratio(row)
-    times = " ".join(f"{name} {t:.1f}" for name, t in row["milliseconds"].items())
-    shown = "wrong" if ratio is None else f"{ratio:.2f}x {fastest}"
-    return f"{row['case']} {row['n']}x{row['d']} {row['dtype']}: {times} ms -> {shown}"
+    against, fastest = ratio(row)
+    times = " ".join(f"{name} {_shown(entry)}" for name, entry in row["backends"].items())
+    verdict = "" if against is None else f" -> {against:.2f}x {fastest}"
+    return f"{row['case']} {'x'.join(map(str, row['size']))} {row['dtype']}: {times}{verdict}"
 
 
-def _print(rows):
-    table = Table("case", "rows x columns", "dtype", *RIVALS, "first", "ratio", "to")
-    for row in sorted(rows, key=lambda row: _ratio(row)[0] or 0):  # where we lose comes first
-        ratio, fastest = _ratio(row)
-        shape = f"{row['n']} x {row['d']}"
-        times = [_cell(row, name) for name in RIVALS]
-        shown = "-" if ratio is None else f"{ratio:.2f}"
-        first = f"{row['first']['jaxfound']:.0f}"
-        table.add_row(row["case"], shape, row["dtype"], *times, first, shown, fastest)
-    Console(width=120).print(table)
-
-
-def _cell(row, name):
-    if name not in row["milliseconds"]:
+def _shown(entry):
+    if "absent" in entry:
         return "absent"
-    return f"{row['milliseconds'][name]:.1f} ms" if row["right"][name] else "wrong"
+    return f"{1e3 * entry['steady']:.1f} ms" if "steady" in entry else "wrong"
 
 
-def _save(rows, path):
-    environment = {
-        "date": datetime.date.today().isoformat(),
-        "jax": jax.__version__,
-        "device": str(jax.devices()[0].device_kind),
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"environment": environment, "rows": rows}, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def _slug(text):
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())

@@ -64,7 +64,37 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(command=_list)
     info = commands.add_parser("info", help="versions, devices, precision and compile cache")
     info.set_defaults(command=_info)
+    _add_bench(commands)
     return parser
+
+
+def _add_bench(commands) -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="time everything beside its rivals, from the root of the source tree",
+        epilog="A run that was interrupted goes on with the same command. Rivals that are not "
+        "installed are listed as absent, and wrong answers get no time.",
+    )
+    bench.add_argument("--suite", default="all", help="linear,pca,svm,nets,search; default: all")
+    bench.add_argument("--backends", default="all", help="jax,numpy,sklearn,...; default: all")
+    bench.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="default: the best there is")
+    bench.add_argument("--sizes", choices=("small", "medium", "large"), default="medium")
+    bench.add_argument("--dtype", default="float32", help="float32,float64; default: float32")
+    bench.add_argument("--time-budget", type=float, default=8, metavar="SECONDS", help="for a row")
+    bench.add_argument("--out", type=Path, metavar="FILE", help="the results, as JSON lines")
+    bench.set_defaults(command=_bench)
+
+    inner = bench.add_subparsers(metavar="report | compare")
+    report = inner.add_parser("report", help="Markdown, figures and a page of a results file")
+    report.add_argument("file", type=Path)
+    report.add_argument("--to", type=Path, default=Path("report/benchmarks"), metavar="DIR")
+    report.add_argument("--readme", type=Path, help="also write the table into this file")
+    report.set_defaults(command=_bench_report)
+    compare = inner.add_parser("compare", help="rows that became slower; then exit code 1")
+    compare.add_argument("before", type=Path)
+    compare.add_argument("after", type=Path)
+    compare.add_argument("--threshold", type=float, default=1.2, help="default: 1.2 times")
+    compare.set_defaults(command=_bench_compare)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -106,6 +136,74 @@ def _info(options: argparse.Namespace) -> int:
     for name, fact in facts.items():
         print(f"{name:<27}{fact}")
     return AGREE
+
+
+def _bench(options: argparse.Namespace) -> int:
+    _require_source_tree()
+    scope = _device(options.device)
+    from benchmarks.run import BACKENDS, SUITES, run
+
+    with scope:
+        path = _asked(
+            run,
+            options.out,
+            suites=_names("--suite", options.suite, SUITES),
+            backends=_names("--backends", options.backends, BACKENDS),
+            sizes=options.sizes,
+            dtypes=_names("--dtype", options.dtype, ("float32", "float64")),
+            budget=options.time_budget,
+        )
+    print(path)
+    return AGREE
+
+
+def _bench_report(options: argparse.Namespace) -> int:
+    _require_source_tree()
+    from benchmarks.page import write_report
+    from benchmarks.report import update_readme
+    from benchmarks.results import load
+
+    print(write_report(_asked(load, options.file), options.to))
+    if options.readme:
+        _asked(update_readme, options.readme, options.file)
+    return AGREE
+
+
+def _bench_compare(options: argparse.Namespace) -> int:
+    _require_source_tree()
+    from benchmarks.report import compare
+    from benchmarks.results import load
+
+    files = (_asked(load, path) for path in (options.before, options.after))
+    complaints = compare(*files, threshold=options.threshold)
+    print("\n".join(complaints) or "No row became slower.")
+    return DISAGREE if complaints else AGREE
+
+
+def _require_source_tree() -> None:
+    """Makes `benchmarks` importable: it is no part of the installed package."""
+    if not Path("benchmarks", "run.py").is_file():
+        raise BadRequestError(
+            "there is no benchmarks/run.py here. Run it from the root of jaxfound's source tree."
+        )
+    sys.path.insert(0, str(Path.cwd()))
+
+
+def _asked(function, *arguments, **options):
+    """Calls what checks the request itself, its complaint as ours."""
+    try:
+        return function(*arguments, **options)
+    except (OSError, ValueError) as error:
+        raise BadRequestError(str(error)) from None
+
+
+def _names(option: str, text: str, known: Sequence[str]) -> list[str]:
+    """Names with commas between them, or all."""
+    names = list(known) if text == "all" else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in known:
+            raise BadRequestError(f"{option} has {name!r}, expected of {', '.join(known)} or all.")
+    return names
 
 
 def _choose(lessons: dict[str, Lesson], names: Sequence[str], only: str) -> list[Lesson]:
