@@ -19,7 +19,7 @@ __all__ = ["importances", "in_order", "joined", "padded", "pruned", "trees_of", 
 _NOTHING = -2  # scikit-learn's feature and threshold of a leaf
 
 
-def in_order(nodes: tree.Params, roots: np.ndarray) -> forest.Params:
+def in_order(nodes: Any, roots: np.ndarray) -> forest.Params:
     """The nodes that can be reached, those of a tree behind each other: one pool `[1 s]`."""
     found = list(_levels(nodes.left, np.asarray(roots)))
     order, owner = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -27,7 +27,7 @@ def in_order(nodes: tree.Params, roots: np.ndarray) -> forest.Params:
     sizes = np.bincount(owner, minlength=len(roots))
     place = np.zeros(len(nodes.left), np.int32)
     place[order] = np.arange(len(order))
-    kept = tree.Params(*(np.asarray(leaf)[order] for leaf in nodes))
+    kept = tree.Params._make(np.asarray(leaf)[order] for leaf in nodes)
     is_leaf = kept.left == tree.NO_CHILD
     kept = kept._replace(left=np.where(is_leaf, kept.left, place[kept.left]))
     return _pool(kept, np.append(0, sizes.cumsum()[:-1]))
@@ -39,11 +39,11 @@ def joined(pools: Sequence[forest.Params], n_trees: int) -> forest.Params:
     roots = np.concatenate([p.root[0] + b for p, b in zip(pools, begins[:-1], strict=True)])
     size = int(begins[-1]) if n_trees == len(roots) else int(roots[n_trees])
     columns = zip(*(_shifted(p, b) for p, b in zip(pools, begins[:-1], strict=True)), strict=True)
-    nodes = tree.Params(*(np.concatenate(column)[:size] for column in columns))
+    nodes = tree.Params._make(np.concatenate(column)[:size] for column in columns)
     return _pool(nodes, roots[:n_trees])
 
 
-def padded(nodes: tree.Params, axis: int = 0) -> tree.Params:
+def padded(nodes: Any, axis: int = 0) -> tree.Params:
     """With so many empty nodes behind it that their number, a shape, takes few values.
 
     Without the fields that only describe a tree.
@@ -55,29 +55,30 @@ def padded(nodes: tree.Params, axis: int = 0) -> tree.Params:
 
     kept = (nodes.feature, nodes.threshold, nodes.left, nodes.missing_left, nodes.value)
     empty: Any = ()
-    return tree.Params(*map(one, kept), *(empty,) * (len(nodes) - len(kept)))
+    return tree.Params._make([*map(one, kept), *[empty] * (len(nodes) - len(kept))])
 
 
-def trees_of(params: forest.Params) -> list[tree.Params]:
+def trees_of(params: Any) -> list[tree.Params]:
     """Every tree as a table of its own."""
     roots = np.append(params.root[0], _size(params))
     found = []
     for begin, end in itertools.pairwise(roots):
-        nodes = tree.Params(*(leaf[0, begin:end] for leaf in params.nodes))
+        nodes = tree.Params._make(leaf[0, begin:end] for leaf in params.nodes)
         is_leaf = nodes.left == tree.NO_CHILD
         left = np.where(is_leaf, nodes.left, nodes.left - begin).astype(np.int32)
         found.append(nodes._replace(left=left))
     return found
 
 
-def importances(params: forest.Params, n_features: int) -> np.ndarray:
+def importances(params: Any, n_features: int) -> np.ndarray:
     """Of every feature the decrease of impurity, as a share of all; the mean over the trees `[d]`.
 
     Reference: L. Breiman et al., Classification and Regression Trees, 1984, section 5.3.4.
     """
     roots, size = params.root[0], _size(params)
-    nodes = tree.Params(*(leaf[0] for leaf in params.nodes))
-    owner = np.repeat(np.arange(len(roots)), np.diff(np.append(roots, size)))
+    nodes = tree.Params._make(leaf[0] for leaf in params.nodes)
+    sizes: Any = np.diff(np.append(roots, size))
+    owner = np.repeat(np.arange(len(roots)), sizes)
     inner = nodes.left != tree.NO_CHILD
     found = np.zeros((len(roots), n_features))
     decrease = nodes.gain[inner].astype(float) * nodes.weight[inner]
@@ -87,7 +88,7 @@ def importances(params: forest.Params, n_features: int) -> np.ndarray:
     return mean / mean.sum() if mean.sum() > 0 else mean
 
 
-def view(nodes: tree.Params, n_features: int, n_classes: Sequence[int]) -> Any:
+def view(nodes: Any, n_features: int, n_classes: Sequence[int]) -> Any:
     """The same tree as scikit-learn's, for all that reads one.
 
     Args:
@@ -96,7 +97,7 @@ def view(nodes: tree.Params, n_features: int, n_classes: Sequence[int]) -> Any:
     """
     is_leaf = nodes.left == tree.NO_CHILD
     seen: Any = Tree(n_features, np.asarray(n_classes, np.intp), len(n_classes))
-    table = np.zeros(len(is_leaf), seen.__getstate__()["nodes"].dtype)
+    table: Any = np.zeros(len(is_leaf), seen.__getstate__()["nodes"].dtype)
     value, impurity, depth = _filled(nodes)
     table["left_child"] = nodes.left
     table["right_child"] = np.where(is_leaf, nodes.left, nodes.left + 1)
@@ -113,9 +114,7 @@ def view(nodes: tree.Params, n_features: int, n_classes: Sequence[int]) -> Any:
     return seen
 
 
-def pruned(
-    nodes: tree.Params, alpha: float, n_features: int, n_classes: Sequence[int]
-) -> tree.Params:
+def pruned(nodes: Any, alpha: float, n_features: int, n_classes: Sequence[int]) -> tree.Params:
     """Without the branches whose decrease of impurity is less than `alpha` a leaf.
 
     Reference: L. Breiman et al., Classification and Regression Trees, 1984, section 3.3.
@@ -174,7 +173,7 @@ def _filled(nodes):
 
 
 def _shifted(pool, by):
-    nodes = tree.Params(*(leaf[0] for leaf in pool.nodes))
+    nodes = tree.Params._make(leaf[0] for leaf in pool.nodes)
     is_leaf = nodes.left == tree.NO_CHILD
     return nodes._replace(left=np.where(is_leaf, nodes.left, nodes.left + by).astype(np.int32))
 
@@ -184,6 +183,5 @@ def _size(pool):
 
 
 def _pool(nodes, roots):
-    return forest.Params(
-        tree.Params(*(leaf[None] for leaf in nodes)), np.asarray(roots, np.int32)[None]
-    )
+    root: Any = np.asarray(roots, np.int32)[None]
+    return forest.Params(tree.Params._make(leaf[None] for leaf in nodes), root)

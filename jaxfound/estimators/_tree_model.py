@@ -86,7 +86,7 @@ class TreeModel(JaxEstimator):
         weight = drawn or float(n if table.weight is None else table.weight.sum())
         hyper, config = tree_settings(self, n, d, self._n_classes(), weight)
         missing = bool((jnp if isinstance(table.x, jax.Array) else np).isnan(table.x).any())
-        hyper = tree.Hyper(*(np.asarray(value, table.dtype) for value in hyper))
+        hyper = tree.Hyper._make(np.asarray(value, table.dtype) for value in hyper)
         return hyper, dataclasses.replace(config, missing=missing)
 
     def _n_classes(self) -> tuple[int, ...]:
@@ -165,8 +165,9 @@ def tree_settings(
         min_weight_leaf=given.min_weight_fraction_leaf * weight,
         min_impurity_decrease=given.min_impurity_decrease,
     )
+    criterion: Any = _CRITERIA.get(given.criterion, given.criterion)
     config = tree.Config(
-        criterion=_CRITERIA.get(given.criterion, given.criterion),
+        criterion=criterion,
         n_classes=n_classes if is_classifier(given) else (),
         max_features=_max_features(given.max_features, d),
         max_leaf_nodes=given.max_leaf_nodes,

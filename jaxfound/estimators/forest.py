@@ -38,7 +38,7 @@ class _Forest(TreeModel):
         n_new = given.n_estimators - first
         drawn = self._n_drawn(table)
         trees, config = self._tree_settings(table, drawn)
-        hyper = forest.Hyper(trees, np.asarray(drawn or np.inf, table.dtype))
+        hyper = forest.Hyper._make((trees, np.asarray(drawn or np.inf, table.dtype)))
         config = forest.Config(config, n_new, given.bootstrap, in_bags and given.bootstrap)
         with compute_scope(table.dtype):
             seed = np.asarray(forest.seeds(self._key(), given.n_estimators))
@@ -96,7 +96,7 @@ class _Forest(TreeModel):
 
         def one(seed):
             found, _ = grow_trees(rows, hyper, seed, config=config)
-            nodes = tree.Params(*(np.asarray(leaf[0]) for leaf in found.nodes))
+            nodes = tree.Params._make(np.asarray(leaf[0]) for leaf in found.nodes)
             pool = _nodes.in_order(nodes, np.asarray(found.root[0]))
             advance(size)
             return pool
@@ -152,7 +152,7 @@ class _Forest(TreeModel):
         """The rows that each tree has drawn."""
         self._check_fitted()
         weight, unit, hyper, seed = self._bag
-        rows: Any = leaves.Rows(None, None, None, weight, unit, None, None)
+        rows = leaves.Rows._make((None, None, None, weight, unit, None, None))
         with compute_scope(unit.dtype):
             drawn = [np.asarray(_in_bag(rows, hyper, one)) for one in seed]
         return [np.repeat(np.arange(len(counts)), counts) for counts in drawn]

@@ -22,7 +22,7 @@ class _Tree(TreeModel):
         hyper, config = self._tree_settings(table)
         fit = partial(tree.fit, hyper=hyper, key=self._key(), config=config)
         params, _ = self._compute(fit, table)
-        grown = tree.Params(*map(np.asarray, params))
+        grown = tree.Params._make(map(np.asarray, params))
         nodes = self._pruned(_nodes.in_order(grown, np.zeros(1, np.int32)))
         self.max_features_ = config.max_features or self.n_features_in_
         (self.params_,) = _nodes.trees_of(nodes)

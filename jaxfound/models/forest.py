@@ -172,7 +172,8 @@ def out_of_bag(
         ), None
 
     zeros = jnp.zeros(len(x), jnp.int32)
-    return _over_trees(params, x, add, seed.reshape(params.root.shape), zeros)
+    found: Any = _over_trees(params, x, add, seed.reshape(params.root.shape), zeros)
+    return found
 
 
 def in_bag(rows: leaves.Rows, hyper: Hyper, seed: Shaped[Array, ""]) -> Int[Array, " n"]:

@@ -1,0 +1,22 @@
+"""The same seed gives the same bits, however a forest is grown: a stored digest."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DIGEST = "2dad54bff67e6ed748b4906b34470212d82ab09fa68b4e76da4ccdd72c64252a"
+SCRIPT = Path(__file__).with_name("tree_digest.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("devices", "way"),
+    [(1, "jit"), (8, "jit"), (1, "vmap"), (8, "last device"), (1, "python")],
+)
+def test_the_bits_are_those_that_are_stored(devices, way):
+    """In a process of its own, in JAX's default settings, as users run it."""
+    command = [sys.executable, str(SCRIPT), str(devices), way]
+    ran = subprocess.run(command, cwd=SCRIPT.parents[1], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == [DIGEST]
