@@ -75,7 +75,9 @@ def _add_bench(commands) -> None:
         epilog="A run that was interrupted goes on with the same command. Rivals that are not "
         "installed are listed as absent, and wrong answers get no time.",
     )
-    bench.add_argument("--suite", default="all", help="linear,pca,svm,nets,search; default: all")
+    bench.add_argument(
+        "--suite", default="all", help="linear,pca,svm,forest,nets,search; default: all"
+    )
     bench.add_argument("--backends", default="all", help="jax,numpy,sklearn,...; default: all")
     bench.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="default: the best there is")
     bench.add_argument("--sizes", choices=("small", "medium", "large"), default="medium")
