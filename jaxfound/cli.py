@@ -123,7 +123,7 @@ def _run(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     del options
     for lesson in catalogue().values():
-        print(f"{lesson.name:<20}{lesson.title:<43}{', '.join(lesson.tags)}")
+        print(f"{lesson.name:<23}{lesson.title:<43}{', '.join(lesson.tags)}")
     return AGREE
 
 
