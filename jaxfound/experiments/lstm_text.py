@@ -91,7 +91,7 @@ def _parameters():
 
 def _draw(probability, labels):
     figure, axes = panel(xlabel="probability of a favourable opinion", ylabel="sentences")
-    bins = np.linspace(0, 1, 21)
+    bins = np.linspace(0, 1, 21).tolist()
     for label, name, color in ((0, "disliked", INK), (1, "liked", BLUE)):
         axes.hist(probability[labels == label], bins, alpha=0.55, color=color, label=name)
     axes.legend(frameon=False, loc="upper center")
