@@ -79,6 +79,7 @@ class Case:
     smooth: bool = True  # derivatives exist: not where the Hessian is singular
     twin: bool = False  # of another row: left out where a law compiles a program of its own
     over_mesh: bool = True  # rows on several devices stay there: not in a dual, where all meet
+    by_share: bool = True  # scaled weights change nothing: not the size of a bootstrap sample
     hard: bool = False  # whole numbers are among the params, and nothing has a derivative
     minimum: bool = True  # ends at a minimum of `objective`: not `gd`, which may stop before
     tolerance: tuple[float, float] = (2e-4, 1e-8)  # relative, in float32 and float64
@@ -357,6 +358,7 @@ CASES = (
         forest.Config(tree.Config(max_features=2), n_trees=4),
         data=classes,
         classification=True,
+        by_share=False,
     )("forest"),
     *(_pca(f"pca-{s}", config=pca.Config(2, s)) for s in ("auto", "covariance_eigh", "full")),
     _pca("pca-randomized", config=pca.Config(2, "randomized", n_oversamples=1)),

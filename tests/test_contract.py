@@ -86,7 +86,7 @@ def test_huge_absent_rows_do_not_overflow(case):
     assert_same(case, "float32", case.fit(*huge, weight, hyper), case.fit(x, y, weight, hyper))
 
 
-@each()
+@each(lambda case: case.by_share)
 def test_only_the_share_of_a_weight_matters(case, dtype):
     """Weights times 3 are the data three times: a penalty times 3 makes up for it."""
     x, y, weight, hyper = arguments(case, dtype)

@@ -46,6 +46,12 @@ each = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__
 each_supervised = pytest.mark.parametrize("estimator", SUPERVISED, ids=lambda e: type(e).__name__)
 
 
+# As for scikit-learn's own forests.
+_DRAWN = {
+    "check_sample_weight_equivalence_on_dense_data": "repeated rows are drawn by other numbers"
+}
+
+
 @pytest.fixture(scope="module")
 def data():
     X, y = load_breast_cancer(return_X_y=True)
@@ -60,7 +66,10 @@ def test_scikit_learn_checks(estimator, x64):
     jax.clear_caches()  # the many programs of one estimator are all that a process may map
     with jax.enable_x64(x64), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some checks fit singular or huge data on purpose
-        results = check_estimator(estimator, on_fail=None, on_skip=None)
+        drawn = isinstance(estimator, jf.RandomForestClassifier | jf.RandomForestRegressor)
+        expected = _DRAWN if drawn else None
+        options = {"on_fail": None, "on_skip": None, "expected_failed_checks": expected}
+        results = check_estimator(estimator, **options)
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
     assert not failed
 

@@ -292,7 +292,7 @@ def test_an_unknown_lesson_ends_with_2_and_the_near_ones(capsys):
         (["--only", "calculus"], ["quadratic", "sigmoid"]),
         (
             ["--only", "slope, real"],
-            ["slope-intercept", "real-data", "fashion-components", "cnn-images"],
+            ["slope-intercept", "real-data", "fashion-components", "cnn-images", "lstm-text"],
         ),
         (["sigmoid", "real-data", "--only", "calculus"], ["sigmoid"]),
         (["sigmoid", "sigmoid"], ["sigmoid"]),
