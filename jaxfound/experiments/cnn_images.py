@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 import jaxfound as jf
 from jaxfound import metrics
 from jaxfound.data import images
-from jaxfound.experiments.figures import BLUE, INK, panel
+from jaxfound.experiments.figures import BLUE, INK, panel, picture_grid
 from jaxfound.experiments.registry import Check, Result, lesson
 
 __all__ = ["run"]
@@ -139,7 +138,7 @@ def _draw_wrong(data, probabilities):
     guess = probabilities.argmax(1)
     wrong = np.flatnonzero(guess != data.y_test)
     surest = wrong[np.argsort(-probabilities[wrong, guess[wrong]], kind="stable")]
-    figure, panels = _grid(3, 4)
+    figure, panels = picture_grid(3, 4)
     for axes, i in zip(panels.flat, surest, strict=False):
         axes.imshow(data.x_test[i], cmap="gray_r")
         true, seen = (data.names[label].split("/")[0] for label in (data.y_test[i], guess[i]))
@@ -148,17 +147,8 @@ def _draw_wrong(data, probabilities):
 
 
 def _draw_windows(kernel):
-    figure, panels = _grid(4, 8)
+    figure, panels = picture_grid(4, 8)
     size = np.abs(kernel).max()
     for axes, window in zip(panels.flat, np.moveaxis(kernel[:, :, 0], -1, 0), strict=True):
         axes.imshow(window, cmap="RdBu_r", vmin=-size, vmax=size)
     return figure
-
-
-def _grid(rows, columns, width=5.6):
-    figure = Figure(figsize=(width, width * rows / columns + 0.4), dpi=160, layout="constrained")
-    panels: Any = figure.subplots(rows, columns)
-    for axes in panels.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
-    return figure, panels

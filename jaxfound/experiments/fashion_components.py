@@ -1,14 +1,11 @@
 """Principal components of real images: the spectrum, the components, and what they rebuild."""
 
-from typing import Any
-
 import numpy as np
-from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
 import jaxfound as jf
 from jaxfound.data import images
-from jaxfound.experiments.figures import BLUE, GREY, INK, ORANGE, panel
+from jaxfound.experiments.figures import BLUE, GREY, INK, ORANGE, panel, picture_grid
 from jaxfound.experiments.race import race
 from jaxfound.experiments.registry import Check, Result, lesson
 
@@ -108,7 +105,7 @@ def _draw_scree(model):
 
 
 def _draw_components(model):
-    figure, panels = _grid(2, SHOWN // 2)
+    figure, panels = picture_grid(2, SHOWN // 2)
     for i, axes in enumerate(panels.flat):
         picture = model.components_[i].reshape(28, 28)
         size = np.abs(picture).max()
@@ -120,7 +117,7 @@ def _draw_components(model):
 def _draw_rebuilt(data, rebuilt):
     chosen = [int(np.flatnonzero(data.y_test == data.names.index(name))[0]) for name in CLASSES]
     columns = {"image": _rows(data.x_test)} | {f"k = {k}": ours for k, (ours, _) in rebuilt.items()}
-    figure, panels = _grid(len(chosen), len(columns), width=4.6)
+    figure, panels = picture_grid(len(chosen), len(columns), width=4.6)
     for row, i in zip(panels, chosen, strict=True):
         for axes, (title, pictures) in zip(row, columns.items(), strict=True):
             axes.imshow(pictures[i].reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
@@ -128,12 +125,3 @@ def _draw_rebuilt(data, rebuilt):
                 axes.set_title(title, fontsize=10)
         row[0].set_ylabel(data.names[data.y_test[i]], fontsize=9, color=INK)
     return figure
-
-
-def _grid(rows, columns, width=5.6):
-    figure = Figure(figsize=(width, width * rows / columns + 0.4), dpi=160, layout="constrained")
-    panels: Any = figure.subplots(rows, columns)
-    for axes in panels.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
-    return figure, panels

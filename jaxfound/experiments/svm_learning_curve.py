@@ -6,11 +6,10 @@ import numpy as np
 from sklearn import model_selection as reference_selection
 from sklearn import svm as reference
 from sklearn.datasets import make_classification
-from sklearn.model_selection import LearningCurveDisplay
 
 from jaxfound.estimators.svm import SVC
 from jaxfound.estimators.validation import learning_curve
-from jaxfound.experiments.figures import BLUE, ORANGE, panel
+from jaxfound.experiments import figures
 from jaxfound.experiments.race import race
 from jaxfound.experiments.registry import Check, Result, lesson
 
@@ -57,16 +56,6 @@ def run(quick: bool) -> Result:
 
 
 def _draw(sizes, train, test):
-    figure, axes = panel(xlabel="training rows", ylabel="accuracy")
-    display: Any = LearningCurveDisplay(
-        train_sizes=sizes, train_scores=train, test_scores=test, score_name="accuracy"
-    )
-    display.plot(ax=axes, std_display_style="fill_between")
-    for line, band, colour in zip(
-        display.lines_, display.fill_between_, (BLUE, ORANGE), strict=True
-    ):
-        line.set(color=colour, marker="o", markersize=4)
-        band.set(color=colour, alpha=0.18, linewidth=0)
-    axes.set(xlabel="training rows", ylabel="accuracy")
+    figure, axes = figures.learning_curve(sizes, train, test, score="accuracy")
     axes.legend(axes.lines, ["training", "held out"], loc="center right")
     return figure

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxfound._types import Array, Float, Shaped
+from jaxfound.nn.layers import dense
 
 __all__ = ["CNN", "Conv", "MaxPool", "convolve"]
 
@@ -55,9 +56,9 @@ class CNN(nnx.Module):
         convs = [Conv(*pair, kernel, rngs=rngs) for pair in zip(widths, channels, strict=False)]
         self.convs = nnx.List(convs)
         self.pool = MaxPool()
-        self.hidden = _dense(sides[0] * sides[1] * widths[-1], hidden, rngs)
+        self.hidden = dense(sides[0] * sides[1] * widths[-1], hidden, rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.out = _dense(hidden, n_classes, rngs)
+        self.out = dense(hidden, n_classes, rngs)
 
     def __call__(self, x: Shaped[Array, "n h w c"]) -> Float[Array, "n k"]:
         """Logits of images: floats in [0, 1], or integers in 0..255."""
@@ -128,8 +129,3 @@ def _sides(image_shape, layers, kernel):
         if layer < layers - 1:
             sides = [side // 2 for side in sides]
     return sides
-
-
-def _dense(n_in, n_out, rngs):
-    start = nnx.initializers.glorot_uniform()
-    return nnx.Linear(n_in, n_out, kernel_init=start, precision="highest", rngs=rngs)

@@ -27,6 +27,7 @@ from flax import nnx
 from jax.experimental import rnn
 
 from jaxfound._types import Array, Float, Int
+from jaxfound.nn.layers import dense
 
 __all__ = ["LSTM", "Bidirectional", "Embedding", "Recurrent", "from_the_start"]
 
@@ -70,9 +71,9 @@ class LSTM(nnx.Module):
         widths = (embedding, *(sides * width for width in units))
         pairs = zip(widths, units, strict=False)
         self.layers = nnx.List([kind(*pair, rngs=rngs) for pair in pairs])
-        self.hidden = _dense(widths[-1], hidden, rngs)
+        self.hidden = dense(widths[-1], hidden, rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
-        self.out = _dense(hidden, n_outputs, rngs)
+        self.out = dense(hidden, n_outputs, rngs)
 
     def __call__(self, tokens: Int[Array, "n t"]) -> Float[Array, "n k"]:
         tokens, lengths = from_the_start(tokens)
@@ -280,8 +281,3 @@ def _packed(kernel, recurrent, bias):
     """All weights in one row, as cuDNN has them: its gates come in the same order."""
     parts = kernel.T, recurrent.T, bias, jnp.zeros_like(bias)
     return jnp.concatenate([part.ravel() for part in parts])
-
-
-def _dense(n_in, n_out, rngs):
-    start = nnx.initializers.glorot_uniform()
-    return nnx.Linear(n_in, n_out, kernel_init=start, precision="highest", rngs=rngs)
