@@ -19,15 +19,19 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxfound._types import Array
-from jaxfound.numerics.mesh import AXIS
+from jaxfound.numerics.mesh import AXIS, LANES
 
-__all__ = ["AXIS", "initialize", "make_mesh", "shard_rows"]
+__all__ = ["AXIS", "LANES", "initialize", "make_mesh", "shard_rows"]
 
 
-def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh with the one axis `AXIS` over `devices`, by default all devices of all processes."""
+def make_mesh(devices: Sequence[Any] | None = None, axis: str = AXIS) -> Mesh:
+    """A mesh with one axis over `devices`, by default all devices of all processes.
+
+    Args:
+      axis: `AXIS` spreads the rows of every fit, `LANES` whole fits of an experiment.
+    """
     devices = jax.devices() if devices is None else list(devices)
-    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+    return Mesh(np.array(devices), (axis,), axis_types=(AxisType.Auto,))
 
 
 def shard_rows(mesh: Mesh, *rows: Any, weight: Any = None) -> tuple[Array, ...]:

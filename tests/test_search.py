@@ -11,8 +11,9 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 
-from jaxfound import metrics
-from jaxfound.model_selection import execute, folds, search
+from jaxfound import metrics, parallel
+from jaxfound.model_selection import execute, folds, lanes, search
+from jaxfound.model_selection.scoring import as_scorers
 from jaxfound.models import logistic, ridge, svm
 
 L2 = np.logspace(-3, 1, 4)
@@ -153,6 +154,84 @@ def test_what_is_no_experiment_is_a_sentence(diabetes, change, message):
         search.grid(ridge, x, y, split, given["hypers"], scoring=given["scoring"])
 
 
+# --- candidates that are drawn, or dropped ----------------------------------------------------
+
+
+def test_drawn_candidates_are_scored_as_a_grid_of_them(diabetes):
+    x, y, split = diabetes
+
+    def sample(key):
+        return ridge.Hyper(10 ** jax.random.uniform(key, minval=-3.0, maxval=3.0))
+
+    key = jax.random.key(3)
+    options = {"n_candidates": 5, "scoring": "r2"}
+    hypers, scores = search.random_search(ridge, x, y, split, sample, key, **options)
+    assert len(np.unique(hypers.l2)) == 5
+    again = search.grid(ridge, x, y, split, hypers, scoring="r2")
+    np.testing.assert_allclose(scores.test["score"], again.test["score"], rtol=1e-12)
+
+
+def test_halving_ends_with_the_best_of_those_it_kept(diabetes):
+    x, y, split = diabetes
+    hypers = ridge.Hyper(jnp.logspace(-3, 6, 9))
+    found = search.successive_halving(ridge, x, y, split, hypers, scoring="r2", min_rows=40)
+    assert found.sizes == (40, len(x))
+    np.testing.assert_array_equal(jnp.isfinite(found.scores).sum(1), [9, 3])
+    hyper = ridge.Hyper(hypers.l2[found.best])
+    sizes = jnp.asarray(found.sizes)
+    curve = search.learning_curve(ridge, x, y, split, sizes, hyper, scoring="r2")
+    alone = curve.test["score"].mean(1)
+    np.testing.assert_allclose(found.scores[:, found.best], alone, rtol=1e-9)
+    assert found.score == found.scores[-1, found.best]
+    kept = np.sort(np.argsort(found.scores[0])[-3:])
+    np.testing.assert_array_equal(np.flatnonzero(jnp.isfinite(found.scores[1])), kept)
+
+
+def test_a_candidate_that_diverges_is_the_first_to_go(diabetes):
+    x, y, split = diabetes
+    hypers = ridge.Hyper(jnp.array([jnp.nan, 1.0, 10.0]))
+    found = search.successive_halving(ridge, x, y, split, hypers, scoring="r2", min_rows=30)
+    assert found.scores[0, 0] == -jnp.inf
+    assert found.best > 0
+    with pytest.raises(ValueError, match="factor is 1, expected 2 or more"):
+        search.successive_halving(ridge, x, y, split, hypers, scoring="r2", min_rows=30, factor=1)
+
+
+# --- over devices, and over few rows ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [ridge, svm])
+def test_lanes_over_eight_devices_are_those_of_one(x64, model):
+    x, y = map(jnp.asarray, classification())
+    y = y if model is svm else y.astype(x.dtype)
+    split = folds.k_fold(len(x), 5)
+    first, *rest = model.Hyper()
+    hypers = model.Hyper(first * jnp.array([0.5, 1.0, 2.0]), *rest)
+    scoring = "accuracy" if model is svm else "r2"
+    want = search.grid(model, x, y, split, hypers, scoring=scoring)
+    with jax.set_mesh(parallel.make_mesh(axis=parallel.LANES)):
+        got = search.grid(model, x, y, split, hypers, scoring=scoring)
+    assert len(got.test["score"].sharding.device_set) == 8
+    np.testing.assert_allclose(got.test["score"], want.test["score"], rtol=1e-12)
+
+
+def test_chunks_over_eight_devices_are_those_of_one(plan):
+    with jax.set_mesh(parallel.make_mesh(axis=parallel.LANES)):
+        ours = execute.execute(*plan)
+    np.testing.assert_allclose(ours.test["score"], lanes.evaluate(*plan).test["score"], rtol=1e-12)
+
+
+def test_scores_of_the_rows_held_out_are_those_of_all_rows_weighed(plan):
+    task, tables, every = plan
+    x = tables.x
+    few = lanes.judged_by_few(task, tables.test)
+    assert len(x) / 4 <= few.n_test < len(x) / 2
+    weight = jnp.asarray(np.random.default_rng(0).integers(0, 3, len(x)), x.dtype)
+    tables = tables._replace(test=tables.test * weight[None])
+    want, got = (lanes.evaluate(one, tables, every).test["score"] for one in (task, few))
+    np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
 # --- in chunks --------------------------------------------------------------------------------
 
 
@@ -160,17 +239,17 @@ def test_what_is_no_experiment_is_a_sentence(diabetes, change, message):
 def plan(diabetes):
     x, y, split = diabetes
     varies = True, False, False
-    task = search.Task(ridge, ridge.Config(), search.as_scorers("r2"), varies=varies, width=2)
+    task = lanes.Task(ridge, ridge.Config(), as_scorers("r2"), varies=varies, width=2)
     hypers = ridge.Hyper(jnp.asarray(L2), jnp.asarray(1e-6), jnp.asarray(0.01))
-    tables = search.Plan(x, y[None], split.train, split.test, hypers, jax.random.key(0))
-    lanes = search.Lanes(*np.indices((4, 4, 1)).reshape(3, -1))
-    return task, tables, lanes
+    tables = lanes.Plan(x, y[None], split.train, split.test, hypers, jax.random.key(0))
+    every = lanes.Lanes(*np.indices((4, 4, 1)).reshape(3, -1))
+    return task, tables, every
 
 
 def test_chunks_equal_one_program_and_say_how_far_they_are(plan):
     done = []
     ours = execute.execute(*plan, progress=lambda n, scores: done.append(n))
-    whole = search.evaluate(*plan)
+    whole = lanes.evaluate(*plan)
     np.testing.assert_array_equal(ours.test["score"], whole.test["score"])
     assert sum(done) == 16
     assert len(done) > 1
@@ -188,9 +267,9 @@ def test_a_killed_run_goes_on_from_its_journal(plan, tmp_path):
     assert 1 < len(lines) <= 9
     path.write_text("\n".join([*lines, lines[-1][:20]]))  # as if killed while it wrote
     ours = execute.execute(*plan, journal=path)
-    np.testing.assert_array_equal(ours.test["score"], search.evaluate(*plan).test["score"])
+    np.testing.assert_array_equal(ours.test["score"], lanes.evaluate(*plan).test["score"])
     with pytest.raises(ValueError, match="another experiment"):
-        execute.execute(*plan[:2], search.Lanes(*(leaf[:8] for leaf in plan[2])), journal=path)
+        execute.execute(*plan[:2], lanes.Lanes(*(leaf[:8] for leaf in plan[2])), journal=path)
 
 
 def test_memory_too_small_for_a_lane_says_what_is_needed(plan):

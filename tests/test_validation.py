@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 
 import jaxfound as jf
 from jaxfound import metrics, model_selection
-from jaxfound.model_selection import search
+from jaxfound.model_selection import lanes
 
 SCALED = make_pipeline(jf.StandardScaler(), jf.LogisticRegression())
 CHAIN = make_pipeline(jf.StandardScaler(), jf.PCA(3), jf.LogisticRegression())
@@ -147,10 +147,10 @@ def test_searches_are_those_of_scikit_learn(name, cancer):
 
 def test_a_search_compiles_once_whatever_its_size(cancer):
     model_selection.GridSearchCV(jf.LogisticRegression(), {"C": [0.1, 1.0]}).fit(*cancer)
-    before = search.evaluate._cache_size()
+    before = lanes.evaluate._cache_size()
     for grid, cv in (([0.1, 1.0, 3.0, 5.0], 5), ([0.5, 2.0], 10)):
         model_selection.GridSearchCV(jf.LogisticRegression(), {"C": grid}, cv=cv).fit(*cancer)
-    assert search.evaluate._cache_size() <= before + 2  # another number of folds or candidates
+    assert lanes.evaluate._cache_size() <= before + 2  # another number of folds or candidates
 
 
 def test_a_search_goes_on_from_its_journal(cancer, tmp_path):

@@ -20,7 +20,7 @@ from jaxfound._config import settings
 from jaxfound.estimators._base import FLOATS, bucket
 from jaxfound.estimators._functional import Functional, Shape, functional
 from jaxfound.estimators._scope import compute_scope
-from jaxfound.model_selection import execute, folds, hypergrad, search
+from jaxfound.model_selection import execute, folds, hypergrad, lanes
 from jaxfound.model_selection.scoring import SCORERS, Scorer
 from jaxfound.models import svm
 
@@ -54,7 +54,7 @@ class Limits(NamedTuple):
 
     memory: str | int | None = None
     journal: str | Path | None = None
-    progress: Callable[[int, search.Scores], None] = lambda n, scores: None
+    progress: Callable[[int, lanes.Scores], None] = lambda n, scores: None
 
 
 class Outcome(NamedTuple):
@@ -137,8 +137,8 @@ def run(
     for rows in _groups(found):
         members = [found[i] for i in rows]
         mask, candidate = np.indices((len(splits), len(rows)), np.int32).reshape(2, -1)
-        lanes = search.Lanes(mask, candidate, 0 * mask)
-        part = _run(members, data, masks, data.y[None], scorers, with_train, lanes, limits)
+        every = lanes.Lanes(mask, candidate, 0 * mask)
+        part = _run(members, data, masks, data.y[None], scorers, with_train, every, limits)
         for into, scores in ((test, part.test), (train, part.train)):
             for name, values in scores.items():
                 into[name][rows] = values.reshape(-1, len(rows)).T
@@ -156,9 +156,9 @@ def run_targets(
     flat = [split for own in splits for split in own]
     found = functional(estimator, _shape(data, flat))
     mask = np.arange(len(flat), dtype=np.int32)
-    lanes = search.Lanes(mask, 0 * mask, mask // len(splits[0]))
+    every = lanes.Lanes(mask, 0 * mask, mask // len(splits[0]))
     masks = folds.from_indices(flat, len(data.x))
-    scores = _run([found], data, masks, targets, scorers, False, lanes, Limits())
+    scores = _run([found], data, masks, targets, scorers, False, every, Limits())
     return scores.test[scorers[0][0]].reshape(len(targets), -1)
 
 
@@ -174,7 +174,7 @@ def predicted(estimator: Any, data: Data, splits: Sequence[tuple[Any, Any]], out
     task, hypers = _task([found], len(data.x), (("score", Scorer(_nothing, output)),), False)
     with _scope(task.model, data):
         plan = _plan(found, hypers, data, masks, data.y[None])
-        return np.asarray(search.held_out(task, plan))[: len(data.x)]
+        return np.asarray(lanes.held_out(task, plan))[: len(data.x)]
 
 
 def climbed(
@@ -220,11 +220,12 @@ def _leaf_of(estimator, name, found, shape):
     return leaves[0]
 
 
-def _run(members, data, masks, targets, scorers, with_train, lanes, limits):
+def _run(members, data, masks, targets, scorers, with_train, every, limits):
     task, hypers = _task(members, len(data.x), scorers, with_train)
     with _scope(task.model, data):
         plan = _plan(members[0], hypers, data, masks, targets)
-        scores = execute.execute(task, plan, lanes, **limits._asdict())
+        task = lanes.judged_by_few(task, plan.test)
+        scores = execute.execute(task, plan, every, **limits._asdict())
     if getattr(task.config, "solver", None) != "gd":  # takes the steps asked for, and no more
         _warn_of(scores.converged)
     return scores
@@ -245,8 +246,8 @@ def _task(members, n, scorers, with_train):
     leaves = [np.array(column) for column in columns]
     varies = tuple(bool((leaf != leaf[0]).any()) for leaf in leaves)
     hypers = [leaf if v else leaf[0] for leaf, v in zip(leaves, varies, strict=True)]
-    width = search.width_of(model, len(members), n)
-    task = search.Task(model, config, scorers, with_train, varies, width)
+    width = lanes.width_of(model, len(members), n)
+    task = lanes.Task(model, config, scorers, with_train, varies, width)
     return task, jax.tree.unflatten(tree, hypers)
 
 
@@ -274,7 +275,7 @@ def _plan(found, hypers, data, masks, targets):
         np.pad(np.asarray(masks.test), ((0, 0), (0, rows))).astype(data.x.dtype),
         hypers,
     )
-    return search.Plan._make((*jax.tree.map(jnp.asarray, given), jax.random.key(0)))
+    return lanes.Plan._make((*jax.tree.map(jnp.asarray, given), jax.random.key(0)))
 
 
 def _class_weights(first, data, masks):

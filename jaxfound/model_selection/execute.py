@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from jaxfound._threads import cores, on_cores
-from jaxfound.model_selection.search import Lanes, Plan, Scores, Task, evaluate
+from jaxfound.model_selection.lanes import Lanes, Plan, Scores, Task, devices, evaluate
 
 __all__ = ["execute", "lane_bytes", "parse_bytes"]
 
@@ -61,8 +61,8 @@ def execute(
             progress(len(parts[i]), found)
             return found
 
-        spread = on_cores if _on_cpu(plan) else lambda function, items: [function(i) for i in items]
-        found = spread(run, range(len(parts)))
+        spread = on_cores if _by_cores(plan) else map
+        found = list(spread(run, range(len(parts))))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
 
@@ -91,8 +91,9 @@ def parse_bytes(memory: str | int) -> int:
 
 
 def _chunk_size(task, plan, total, memory):
-    on_cpu = _on_cpu(plan)
-    size = -(-total // (_CHUNKS_PER_CORE * cores())) if on_cpu else min(total, _LANES_AT_ONCE)
+    on_cpu = _by_cores(plan)
+    at_once = _LANES_AT_ONCE * devices()
+    size = -(-total // (_CHUNKS_PER_CORE * cores())) if on_cpu else min(total, at_once)
     size = -(-size // task.width) * task.width
     if memory is None:
         return size
@@ -110,8 +111,9 @@ def _chunk_size(task, plan, total, memory):
     return smaller
 
 
-def _on_cpu(plan):
-    return all(device.platform == "cpu" for device in plan.x.devices())
+def _by_cores(plan):
+    """Whether chunks run side by side; those that are spread over devices run in turns."""
+    return devices() == 1 and all(device.platform == "cpu" for device in plan.x.devices())
 
 
 @contextlib.contextmanager

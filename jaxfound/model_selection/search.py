@@ -1,82 +1,34 @@
 """Whole experiments as one program: candidates, folds and sizes are lanes of one map over `fit`.
 
-A lane is a fit: a row of masks says which rows it sees, another which rows judge it, and an index
-which candidate it tries. Nothing is cut or copied, so that one compiled program holds all lanes,
-whatever their number.
+Each function says what the lanes are; `lanes` runs them.
 """
 
 import dataclasses
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxfound._types import Array, Float, Key, Shaped
+from jaxfound._types import Array, Float, Int, Key, Shaped
+from jaxfound.model_selection import lanes
 from jaxfound.model_selection.folds import Folds, first_rows
+from jaxfound.model_selection.lanes import Plan, Scores, Task
 from jaxfound.model_selection.pipeline import defaults
-from jaxfound.model_selection.scoring import Scorer, Scoring, as_scorers
+from jaxfound.model_selection.scoring import Scoring, as_scorers
 from jaxfound.numerics.reduce import ones_like_rows
 
 __all__ = [
-    "Lanes",
+    "Halved",
     "Permuted",
-    "Plan",
-    "Scores",
-    "Task",
     "bootstrap",
     "cross_validate",
-    "evaluate",
     "grid",
-    "held_out",
     "learning_curve",
     "permutation_test_score",
-    "width_of",
+    "random_search",
+    "successive_halving",
 ]
-
-_MOST_SCORES = 2**22  # rows times candidates that are fitted at once
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What is static of an experiment."""
-
-    model: Any  # a module of `jaxfound.models`, or a `Pipeline`
-    config: Any
-    scorers: tuple[tuple[str, Scorer], ...]
-    with_train: bool = False  # whether the rows trained on are scored too
-    varies: tuple[bool, ...] = ()  # which leaves of the plan's hypers have the axis of candidates
-    width: int = 1  # so many candidates are fitted to a mask at once
-
-
-class Lanes(NamedTuple):
-    """Of every lane, the row of the plan's tables that it takes.
-
-    Each `width` neighbours differ in their candidates only.
-    """
-
-    mask: Any  # int [l]
-    candidate: Any
-    target: Any
-
-
-class Plan(NamedTuple):
-    """The data of an experiment and the tables that its lanes choose from."""
-
-    x: Any  # [n d]
-    targets: Any  # [p n]
-    train: Any  # [m n], masks times weights
-    test: Any  # [m n]
-    hypers: Any  # leaves [h ...], or [...] for what is the same for all candidates
-    key: Any
-
-
-class Scores(NamedTuple):
-    """One entry a lane; greater is better. NaN where a fit diverged."""
-
-    test: dict[str, Any]  # by the name of the scorer, [l]
-    train: dict[str, Any]  # empty unless asked for
-    converged: Any  # bool [l]
 
 
 def cross_validate(
@@ -140,6 +92,38 @@ def grid(
     return jax.tree.map(jnp.transpose, _scores(task, plan, h, (len(folds.train), h)))
 
 
+def random_search(
+    model: Any,
+    x: Float[Array, "n d"],
+    y: Shaped[Array, " n"],
+    folds: Folds,
+    sample: Callable[[Key], Any],
+    key: Key,
+    *,
+    n_candidates: int = 10,
+    **options: Any,
+) -> tuple[Any, Scores]:
+    """Candidates that are drawn, and their scores `[h f]`.
+
+    Args:
+      sample: the model's `Hyper` of a key, jittable.
+      key: of the draws, and of models that draw.
+      n_candidates: static.
+      x, y, folds: as for `cross_validate`.
+      **options: of `grid`.
+
+    Example:
+      >>> def sample(key):
+      ...     return ridge.Hyper(10 ** jax.random.uniform(key, minval=-3, maxval=3))
+
+    Reference: J. Bergstra, Y. Bengio, Random search for hyper-parameter optimization, JMLR 13
+    (2012).
+    """
+    draw, fit = jax.random.split(key)
+    hypers = jax.vmap(sample)(jax.random.split(draw, n_candidates))
+    return hypers, grid(model, x, y, folds, hypers, fit, **options)
+
+
 def learning_curve(
     model: Any,
     x: Float[Array, "n d"],
@@ -166,6 +150,78 @@ def learning_curve(
     train, test = (mask.reshape(-1, mask.shape[-1]) for mask in (train, test))
     plan = _plan(x, y[None], weight, train, test, hypers, key)
     return _scores(task, plan, 1, shape)
+
+
+class Halved(NamedTuple):
+    """What `successive_halving` tried; `r` rounds, `h` candidates."""
+
+    best: Int[Array, ""]  # the candidate with the greatest score of those that are left
+    score: Float[Array, ""]  # its mean over the folds, in the last round
+    scores: Float[Array, "r h"]  # mean scores; minus infinity where a candidate was out already
+    sizes: tuple[int, ...]  # rows trained on, a round each
+
+
+def successive_halving(
+    model: Any,
+    x: Float[Array, "n d"],
+    y: Shaped[Array, " n"],
+    folds: Folds,
+    hypers: Any,
+    key: Key | None = None,
+    *,
+    scoring: Scoring,
+    min_rows: int,
+    factor: int = 3,
+    weight: Shaped[Array, " n"] | None = None,
+    config: Any = None,
+) -> Halved:
+    """All candidates on few rows, the best share of them on more, and so on to all rows.
+
+    Args:
+      hypers: the model's `Hyper` with the axis `h` of candidates on at least one leaf.
+      min_rows: of every fold that the first round trains on, static; the first in its order.
+      factor: static; a round keeps one candidate in so many, and takes so many times the rows.
+      scoring: of one metric.
+      x, y, folds, key, weight, config: as for `cross_validate`.
+
+    Returns:
+      What was tried. A fit that diverges scores NaN, and is the first to go.
+
+    Raises:
+      ValueError: for a `factor` below 2, and as `grid` does.
+
+    Reference: K. Jamieson, A. Talwalkar, Non-stochastic best arm identification and hyperparameter
+    optimization, AISTATS 2016, figure 3.
+    """
+    if factor < 2:
+        raise ValueError(f"factor is {factor}, expected 2 or more: a round keeps one in so many.")
+    task, hypers, h = _several(_task(model, config, scoring, False), hypers, len(x))
+    ((name, _),) = task.scorers
+    rounds, left = [], jnp.arange(h)
+    sizes = _growing(min_rows, len(x), factor, h)
+    for size in sizes:
+        train = first_rows(folds, jnp.asarray([size]))[0]
+        plan = _plan(x, y[None], weight, train, folds.test, hypers, key)
+        mask, at = (index.ravel() for index in jnp.indices((len(train), len(left))))
+        every = lanes.Lanes(mask, left[at], jnp.zeros_like(mask))
+        task = dataclasses.replace(task, width=lanes.width_of(model, len(left), len(x)))
+        found = lanes.evaluate(lanes.judged_by_few(task, plan.test), plan, every)
+        means = found.test[name].reshape(len(train), -1).mean(0)
+        means = jnp.where(jnp.isnan(means), -jnp.inf, means)
+        rounds.append(jnp.full(h, -jnp.inf, means.dtype).at[left].set(means))
+        best = left[jnp.argmax(means)]
+        kept = max(1, len(left) // factor)
+        left = left[jax.lax.top_k(means, kept)[1]]
+    return Halved(best, rounds[-1].max(), jnp.stack(rounds), sizes)
+
+
+def _growing(least, most, factor, h):
+    """The rows of every round: as many rounds as rows, or candidates, allow."""
+    sizes = [min(least, most)]
+    while sizes[-1] < most and h >= factor:
+        sizes.append(min(most, sizes[-1] * factor))
+        h //= factor
+    return (*sizes[:-1], most)
 
 
 class Permuted(NamedTuple):
@@ -230,111 +286,9 @@ def bootstrap(
     def one(key):
         drawn = jax.random.randint(key, (n,), 0, n)
         counts = jnp.zeros(n, x.dtype).at[drawn].add(1)
-        return _fit(task, x, y, weight * counts, _defaults(task, hyper), key)[0]
+        return lanes.fit(task, x, y, weight * counts, _defaults(task, hyper), key)[0]
 
     return jax.lax.map(one, jax.random.split(key, n_samples))
-
-
-@partial(jax.jit, static_argnames="task")
-def evaluate(task: Task, plan: Plan, lanes: Lanes) -> Scores:
-    """The scores of some lanes of a plan, as many as a multiple of the task's width.
-
-    Candidates that are fitted at once share what does not depend on them: a scaler before the
-    model, a Gram matrix, every pass over the rows. Otherwise lanes run one after the other on a
-    CPU, where a fit is fastest while its data stays in a cache, and each takes only the steps that
-    it needs; and all at once elsewhere.
-    """
-    one = partial(_lane, task, plan)
-
-    def block(lanes):
-        first = Lanes(*(leaf[0] for leaf in lanes))
-        if task.width == 1:
-            return jax.tree.map(lambda leaf: leaf[None], one(first))
-        return jax.vmap(lambda c: one(first._replace(candidate=c)))(lanes.candidate)
-
-    blocks = Lanes(*(leaf.reshape(-1, task.width) for leaf in lanes))
-    scores = jax.lax.platform_dependent(
-        blocks,
-        cpu=lambda blocks: jax.lax.map(block, blocks),
-        default=lambda blocks: jax.vmap(block)(blocks),
-    )
-    return jax.tree.map(jnp.ravel, scores)
-
-
-@partial(jax.jit, static_argnames="task")
-def held_out(task: Task, plan: Plan) -> Shaped[Array, "n *k"]:
-    """For every row the output that the task's scorer reads, of the fit that holds the row out.
-
-    Of the first candidate and the first target of the plan.
-    """
-    ((_, scorer),) = task.scorers
-
-    def one(mask):
-        zero = jnp.zeros_like(mask)
-        return _fitted(task, plan, Lanes(mask, zero, zero))[0][scorer.output]
-
-    def add(known, mask):
-        found = one(mask)
-        inside = (plan.test[mask] > 0).reshape(-1, *(1,) * (found.ndim - 1))
-        return jnp.where(inside, found, known), None
-
-    masks = jnp.arange(len(plan.test))
-    like = jax.eval_shape(one, masks[0])
-    return jax.lax.scan(add, jnp.zeros(like.shape, like.dtype), masks)[0]
-
-
-def _lane(task, plan, lane):
-    train, test, y = plan.train[lane.mask], plan.test[lane.mask], plan.targets[lane.target]
-    outputs, converged = _fitted(task, plan, lane)
-
-    def scores(weight):
-        return {
-            name: scorer.sign * scorer.metric(y, outputs[scorer.output], weight)
-            for name, scorer in task.scorers
-        }
-
-    return Scores(scores(test), scores(train) if task.with_train else {}, converged)
-
-
-def _fitted(task, plan, lane):
-    """The outputs of the lane's fit for all rows, and whether it converged."""
-    train, y = plan.train[lane.mask], plan.targets[lane.target]
-    leaves, tree = jax.tree.flatten(plan.hypers)
-    chosen = [
-        leaf[lane.candidate] if varies else leaf
-        for leaf, varies in zip(leaves, task.varies, strict=True)
-    ]
-    hyper = tree.unflatten(chosen)
-    key = jax.random.fold_in(plan.key, lane.mask)
-    if _knows_scores(task):
-        fit = partial(task.model.fit_with_scores, config=task.config)
-        params, info, scores = fit(plan.x, y, train, hyper)
-        known = {"decision": scores, "predict": task.model.choose(scores, task.config)}
-    else:
-        (params, info), known = _fit(task, plan.x, y, train, hyper, key), {}
-    return _Outputs(task.model, params, plan.x, known), info.converged
-
-
-class _Outputs(dict):
-    """What scorers read of a model, each computed once."""
-
-    def __init__(self, model, params, x, known):
-        super().__init__(known)
-        self._of = lambda name: getattr(model, name)(params, x)
-
-    def __missing__(self, name):
-        self[name] = self._of(name)
-        return self[name]
-
-
-def _knows_scores(task):
-    # A kernel machine knows the decisions for all rows when it ends, those held out included.
-    known = hasattr(task.model, "fit_with_scores")
-    return known and getattr(task.config, "class_rows", None) is None
-
-
-def _fit(task, x, y, weight, hyper, key):
-    return task.model.fit(x, y, weight, hyper, key, config=task.config)
 
 
 def _task(model, config, scoring, with_train):
@@ -364,19 +318,11 @@ def _several(task, hypers, n):
         )
     (h,) = lengths
     varies = tuple(leaf.ndim > 0 for leaf in leaves)
-    return dataclasses.replace(task, varies=varies, width=width_of(task.model, h, n)), hypers, h
-
-
-def width_of(model: Any, n_candidates: int, n: int) -> int:
-    """How many candidates are fitted at once to `n` rows.
-
-    Those of a model that says `LOCK_STEP`, whose fits end after about as many steps each.
-    """
-    last = getattr(model, "stages", (model,))[-1]
-    if not getattr(last, "LOCK_STEP", False):
-        return 1
-    most = max(1, _MOST_SCORES // max(1, n))
-    return max(w for w in range(1, min(n_candidates, most) + 1) if n_candidates % w == 0)
+    return (
+        dataclasses.replace(task, varies=varies, width=lanes.width_of(task.model, h, n)),
+        hypers,
+        h,
+    )
 
 
 def _plan(x, targets, weight, train, test, hypers, key):
@@ -389,5 +335,6 @@ def _plan(x, targets, weight, train, test, hypers, key):
 def _scores(task, plan, n_candidates, shape):
     """All lanes of a plan: every target and mask with every candidate."""
     target, mask, candidate = jnp.indices((len(plan.targets), len(plan.train), n_candidates))
-    lanes = Lanes(mask.ravel(), candidate.ravel(), target.ravel())
-    return jax.tree.map(lambda leaf: leaf.reshape(shape), evaluate(task, plan, lanes))
+    every = lanes.Lanes(mask.ravel(), candidate.ravel(), target.ravel())
+    scores = lanes.evaluate(lanes.judged_by_few(task, plan.test), plan, every)
+    return jax.tree.map(lambda leaf: leaf.reshape(shape), scores)

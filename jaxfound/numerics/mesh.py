@@ -12,9 +12,10 @@ from jax.sharding import PartitionSpec
 
 from jaxfound._types import Array, Shaped
 
-__all__ = ["AXIS", "every", "per_shard", "shards"]
+__all__ = ["AXIS", "LANES", "every", "per_shard", "shards"]
 
 AXIS = "rows"
+LANES = "lanes"  # of the fits of an experiment
 
 
 def shards() -> int:

@@ -1,0 +1,239 @@
+"""The lanes of an experiment: what one is, and the compiled program that runs some of them.
+
+A lane is a fit: a row of masks says which rows it sees, another which rows judge it, and an index
+which candidate it tries. Nothing is cut or copied, so that one compiled program holds all lanes,
+whatever their number.
+"""
+
+import dataclasses
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jax.sharding import PartitionSpec
+
+from jaxfound._types import Array, Float, Shaped
+from jaxfound.model_selection.scoring import Scorer
+from jaxfound.numerics.mesh import LANES
+
+__all__ = [
+    "Lanes",
+    "Plan",
+    "Scores",
+    "Task",
+    "devices",
+    "evaluate",
+    "fit",
+    "held_out",
+    "judged_by_few",
+    "width_of",
+]
+
+_MOST_SCORES = 2**22  # rows times candidates that are fitted at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is static of an experiment."""
+
+    model: Any  # a module of `jaxfound.models`, or a `Pipeline`
+    config: Any
+    scorers: tuple[tuple[str, Scorer], ...]
+    with_train: bool = False  # whether the rows trained on are scored too
+    varies: tuple[bool, ...] = ()  # which leaves of the plan's hypers have the axis of candidates
+    width: int = 1  # so many candidates are fitted to a mask at once
+    n_test: int | None = None  # the most rows that judge a lane; None: all are scored, and weighed
+
+
+class Lanes(NamedTuple):
+    """Of every lane, the row of the plan's tables that it takes.
+
+    Each `width` neighbours differ in their candidates only.
+    """
+
+    mask: Any  # int [l]
+    candidate: Any
+    target: Any
+
+
+class Plan(NamedTuple):
+    """The data of an experiment and the tables that its lanes choose from."""
+
+    x: Any  # [n d]
+    targets: Any  # [p n]
+    train: Any  # [m n], masks times weights
+    test: Any  # [m n]
+    hypers: Any  # leaves [h ...], or [...] for what is the same for all candidates
+    key: Any
+
+
+class Scores(NamedTuple):
+    """One entry a lane; greater is better. NaN where a fit diverged."""
+
+    test: dict[str, Any]  # by the name of the scorer, [l]
+    train: dict[str, Any]  # empty unless asked for
+    converged: Any  # bool [l]
+
+
+@partial(jax.jit, static_argnames="task")
+def evaluate(task: Task, plan: Plan, lanes: Lanes) -> Scores:
+    """The scores of some lanes of a plan, as many as a multiple of the task's width.
+
+    Candidates that are fitted at once share what does not depend on them: a scaler before the
+    model, a Gram matrix, every pass over the rows. Otherwise lanes run one after the other on a
+    CPU, where a fit is fastest while its data stays in a cache, and each takes only the steps that
+    it needs; and all at once elsewhere. Under `jax.set_mesh` of a mesh with an axis `LANES`, every
+    device runs a share of them.
+    """
+    blocks = Lanes(*(leaf.reshape(-1, task.width) for leaf in lanes))
+    scores = _spread(partial(_run, task), plan, blocks)
+    return jax.tree.map(jnp.ravel, scores)
+
+
+def devices() -> int:
+    """How many devices of the mesh share the lanes."""
+    return dict(jax.sharding.get_abstract_mesh().shape).get(LANES, 1)
+
+
+def _spread(run, plan, blocks):
+    """`run(plan, blocks)`, with the blocks over the devices of the mesh."""
+    if devices() == 1:
+        return run(plan, blocks)
+    n = len(blocks.mask)
+    even = jnp.minimum(jnp.arange(-(-n // devices()) * devices()), n - 1)  # the last runs again
+    over, whole = PartitionSpec(LANES), PartitionSpec()
+    mapped = jax.shard_map(run, in_specs=(whole, over), out_specs=over, check_vma=False)
+    scores = mapped(plan, jax.tree.map(lambda leaf: leaf[even], blocks))
+    return jax.tree.map(lambda leaf: leaf[:n], scores)
+
+
+def _run(task, plan, blocks):
+    one = partial(_lane, task, plan)
+
+    def block(lanes):
+        first = Lanes(*(leaf[0] for leaf in lanes))
+        if task.width == 1:
+            return jax.tree.map(lambda leaf: leaf[None], one(first))
+        return jax.vmap(lambda c: one(first._replace(candidate=c)))(lanes.candidate)
+
+    return jax.lax.platform_dependent(
+        blocks,
+        cpu=lambda blocks: jax.lax.map(block, blocks),
+        default=lambda blocks: jax.vmap(block)(blocks),
+    )
+
+
+@partial(jax.jit, static_argnames="task")
+def held_out(task: Task, plan: Plan) -> Shaped[Array, "n *k"]:
+    """For every row the output that the task's scorer reads, of the fit that holds the row out.
+
+    Of the first candidate and the first target of the plan.
+    """
+    ((_, scorer),) = task.scorers
+
+    def one(mask):
+        zero = jnp.zeros_like(mask)
+        params, _, known = _fitted(task, plan, Lanes(mask, zero, zero))
+        return _Outputs(task.model, params, plan.x, known)[scorer.output]
+
+    def add(known, mask):
+        found = one(mask)
+        inside = (plan.test[mask] > 0).reshape(-1, *(1,) * (found.ndim - 1))
+        return jnp.where(inside, found, known), None
+
+    masks = jnp.arange(len(plan.test))
+    like = jax.eval_shape(one, masks[0])
+    return jax.lax.scan(add, jnp.zeros(like.shape, like.dtype), masks)[0]
+
+
+def _lane(task, plan, lane):
+    params, converged, known = _fitted(task, plan, lane)
+
+    def scores(rows, weight):
+        x, y = plan.x[rows], plan.targets[lane.target][rows]
+        outputs = _Outputs(
+            task.model, params, x, {name: all_[rows] for name, all_ in known.items()}
+        )
+        return {
+            name: scorer.sign * scorer.metric(y, outputs[scorer.output], weight)
+            for name, scorer in task.scorers
+        }
+
+    test = scores(*_judges(task.n_test, plan.test[lane.mask]))
+    train = scores(slice(None), plan.train[lane.mask]) if task.with_train else {}
+    return Scores(test, train, converged)
+
+
+def _judges(size, weight):
+    """Which rows judge a lane, and their weights; a place that is left over weighs nothing."""
+    if size is None:
+        return slice(None), weight
+    rows = jnp.nonzero(weight, size=size, fill_value=0)[0]
+    real = jnp.arange(size) < (weight > 0).sum()
+    return rows, jnp.where(real, weight[rows], 0)
+
+
+def _fitted(task, plan, lane):
+    """Params, whether the fit converged, and the outputs for all rows that it knows already."""
+    train, y = plan.train[lane.mask], plan.targets[lane.target]
+    leaves, tree = jax.tree.flatten(plan.hypers)
+    chosen = [
+        leaf[lane.candidate] if varies else leaf
+        for leaf, varies in zip(leaves, task.varies, strict=True)
+    ]
+    hyper = tree.unflatten(chosen)
+    key = jax.random.fold_in(plan.key, lane.mask)
+    if not _knows_scores(task):
+        params, info = fit(task, plan.x, y, train, hyper, key)
+        return params, info.converged, {}
+    fit_all = partial(task.model.fit_with_scores, config=task.config)
+    params, info, scores = fit_all(plan.x, y, train, hyper)
+    known = {"decision": scores, "predict": task.model.choose(scores, task.config)}
+    return params, info.converged, known
+
+
+class _Outputs(dict):
+    """What scorers read of a model, each computed once."""
+
+    def __init__(self, model, params, x, known):
+        super().__init__(known)
+        self._of = lambda name: getattr(model, name)(params, x)
+
+    def __missing__(self, name):
+        self[name] = self._of(name)
+        return self[name]
+
+
+def _knows_scores(task):
+    # A kernel machine knows the decisions for all rows when it ends, those held out included.
+    known = hasattr(task.model, "fit_with_scores")
+    return known and getattr(task.config, "class_rows", None) is None
+
+
+def fit(task: Task, x: Any, y: Any, weight: Any, hyper: Any, key: Any) -> tuple[Any, Any]:
+    """The fit of the task's model."""
+    return task.model.fit(x, y, weight, hyper, key, config=task.config)
+
+
+def width_of(model: Any, n_candidates: int, n: int) -> int:
+    """How many candidates are fitted at once to `n` rows.
+
+    Those of a model that says `LOCK_STEP`, whose fits end after about as many steps each.
+    """
+    last = getattr(model, "stages", (model,))[-1]
+    if not getattr(last, "LOCK_STEP", False):
+        return 1
+    most = max(1, _MOST_SCORES // max(1, n))
+    return max(w for w in range(1, min(n_candidates, most) + 1) if n_candidates % w == 0)
+
+
+def judged_by_few(task: Task, test: Float[Array, "m n"]) -> Task:
+    """The task that scores no more rows than these masks need, where they are known and few."""
+    if task.with_train or isinstance(test, Tracer):
+        return task
+    n, most = test.shape[1], max(1, int((test > 0).sum(1).max()))
+    # Halves of halves, so that another number of folds is seldom another program.
+    halvings = (n // most).bit_length() - 1
+    return dataclasses.replace(task, n_test=-(-n >> halvings) if halvings else None)
