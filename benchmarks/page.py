@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from benchmarks.report import markdown, summary, title, worst_first
 from benchmarks.results import Results, Row, ratio
 from jaxfound.experiments.figures import BLUE, GREY, ORANGE, STYLE, panel, png
-from jaxfound.experiments.report import STYLE_SHEET, write_atomically
+from jaxfound.experiments.pages import STYLE_SHEET, write_atomically
 
 __all__ = ["write_report"]
 

@@ -1,7 +1,6 @@
 """The lessons, their runner and the command line."""
 
 import io
-import os
 import re
 import subprocess
 import sys
@@ -15,9 +14,8 @@ from jaxfound import cli
 from jaxfound._cache import cache_contents, default_cache_directory, enable_compile_cache
 from jaxfound.experiments import Check, Lesson, Result, catalogue, lesson
 from jaxfound.experiments.figures import panel
-from jaxfound.experiments.outcome import Outcome, duration
+from jaxfound.experiments.outcome import duration
 from jaxfound.experiments.race import WARM_CALLS, race
-from jaxfound.experiments.report import write_atomically, write_page
 from jaxfound.experiments.runner import run_lesson, run_lessons
 
 COURSE = [
@@ -121,6 +119,8 @@ def test_every_lesson_lies_in_the_file_of_its_name():
         assert card.module == f"jaxfound.experiments.{name.replace('-', '_')}"
         assert card.title
         assert card.tags
+        assert re.fullmatch(r"[^.?]+\?", card.question)
+        assert len(re.findall(r"\.(?: |$)", card.meaning)) == 2
 
 
 def test_the_list_loads_no_lesson():
@@ -215,41 +215,6 @@ def test_the_table_fits_eighty_columns(tmp_path):
     assert "failed: RuntimeError: the <disk> is full" in " ".join(table.split())
 
 
-# --- the page ---------------------------------------------------------------------------------
-
-
-def test_the_page_is_self_contained(run_fakes):
-    _, _, page = run_fakes("right", "wrong", "broken")
-    assert "://" not in page
-    assert not re.search(r"<(script|link|iframe|object)|@import|url\(", page)
-    assert re.findall(r'src="(.{22})', page) == ["data:image/png;base64,"] * 2
-    assert "prefers-color-scheme: dark" in page
-    assert 'name="viewport"' in page
-
-
-def test_the_page_escapes_and_tells(run_fakes):
-    _, _, page = run_fakes("right", "wrong", "broken")
-    assert "One &lt; two." in page
-    assert "A line &amp; more" in page
-    assert "RuntimeError: the &lt;disk&gt; is full" in page
-    assert "3 lessons. 2 comparisons" in page
-    assert "1 of 2 disagree. 1 failed to run." in page
-
-
-def test_a_page_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypatch):
-    page = tmp_path / "index.html"
-    write_atomically(page, b"old")
-
-    def fail(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(KeyboardInterrupt):
-        write_page(tmp_path, [Outcome(FAKES["right"], error="x")], planned=1)
-    assert page.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["index.html"]
-
-
 # --- the command line -------------------------------------------------------------------------
 
 
@@ -269,15 +234,15 @@ def test_a_broken_lesson_ends_with_1_after_the_others_ran(run_fakes):
     code, printed, page = run_fakes("broken", "right")
     assert code == 1
     assert "broken failed: RuntimeError: the <disk> is full" in printed.err
-    assert 'id="right"' in page
+    assert 'href="right.html"' in page
 
 
 def test_ctrl_c_ends_with_130_and_the_page_of_what_is_done(run_fakes):
     code, _, page = run_fakes("right", "stopped", "wrong")
     assert code == 130
     assert "Stopped after 1 of 3 lessons" in page
-    assert 'id="right"' in page
-    assert 'id="wrong"' not in page
+    assert 'href="right.html"' in page
+    assert 'href="wrong.html"' not in page
 
 
 def test_an_unknown_lesson_ends_with_2_and_the_near_ones(capsys):
@@ -339,7 +304,8 @@ def test_all_lessons_agree_with_their_references(tmp_path, capsys, keep_jax_opti
     code = cli.main(["run", "--quick", "--out", str(tmp_path)])
     assert code == 0, capsys.readouterr().err
     page = (tmp_path / "index.html").read_text("utf-8")
-    assert re.findall(r'<section id="([^"]+)"', page) == COURSE
+    assert re.findall(r'class="card" href="(.+?)\.html"', page) == COURSE
+    assert {f"{name}.html" for name in COURSE} < {path.name for path in tmp_path.iterdir()}
 
 
 # --- the compile cache ------------------------------------------------------------------------

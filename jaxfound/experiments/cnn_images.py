@@ -22,6 +22,11 @@ SHADE = LinearSegmentedColormap.from_list("shade", ["white", BLUE])
 @lesson(
     name="cnn-images",
     title="A convolutional network sorts clothes",
+    question="Can a small network tell clothes apart, and can its answer be followed by hand?",
+    meaning=(
+        "NumPy, given the trained weights, computes the same answers step by step. Most mistakes "
+        "are among garments of one shape: coats, pullovers and shirts."
+    ),
     order=170,
     tags=("classification", "networks", "images", "real"),
 )

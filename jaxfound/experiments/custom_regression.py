@@ -16,6 +16,12 @@ LEARNING_RATE, N_ITERATIONS = 0.01, 1000
 @lesson(
     name="custom-regression",
     title="Linear regression by gradient descent",
+    question="Does a model trained by our gradients take the same path as one trained by hand?",
+    meaning=(
+        "A thousand steps with derivatives taken automatically and by hand end at the same "
+        "place, to six digits or more. No one needs to derive gradients on paper to trust a "
+        "result."
+    ),
     order=50,
     tags=("regression", "gradient-descent"),
 )

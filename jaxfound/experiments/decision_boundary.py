@@ -20,6 +20,11 @@ TIGHT = {"tol": 1e-10, "max_iter": 10_000}  # so that both stop at the optimum, 
 @lesson(
     name="decision-boundary",
     title="The boundary of a logistic regression",
+    question="Where does a classifier change its mind, and how sure is it nearby?",
+    meaning=(
+        "Both libraries draw the same line and give the same probabilities. A model moved from "
+        "one to the other decides alike."
+    ),
     order=70,
     tags=("classification",),
 )

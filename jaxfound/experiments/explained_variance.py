@@ -14,6 +14,11 @@ __all__ = ["run"]
 @lesson(
     name="explained-variance",
     title="Explained variance of principal components",
+    question="How many directions does a table of numbers really have?",
+    meaning=(
+        "Three independent columns give three directions of about equal weight, as they should. "
+        "Where a few shares tower above the rest, a table can be shortened without losing much."
+    ),
     order=90,
     tags=("pca", "unsupervised"),
 )

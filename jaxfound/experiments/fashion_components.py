@@ -19,6 +19,12 @@ CLASSES = ("T-shirt/top", "Sandal", "Bag", "Ankle boot")  # one image of each is
 @lesson(
     name="fashion-components",
     title="Principal components of images",
+    question="How few numbers does a picture of a shirt need?",
+    meaning=(
+        "A few dozen numbers instead of 784 are enough to recognise most garments, including ones "
+        "not used in the fit. The same compression removes noise and makes models behind it "
+        "faster."
+    ),
     order=100,
     tags=("pca", "unsupervised", "images", "real"),
 )

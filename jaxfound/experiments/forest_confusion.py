@@ -22,6 +22,11 @@ CLASSES = ["0", "1"]
 @lesson(
     name="forest-confusion",
     title="A hundred trees vote",
+    question="Which mistakes does a forest make, and are they those of scikit-learn's?",
+    meaning=(
+        "The share of right answers, the kinds of mistakes and the ranking of the inputs agree "
+        "within what chance alone does. With the same seed, a forest is the same to the last bit."
+    ),
     order=150,
     tags=("classification", "trees"),
 )

@@ -21,6 +21,11 @@ CURVE = {"cv": 5, "scoring": "neg_mean_squared_error"}
 @lesson(
     name="forest-learning-curve",
     title="Five thousand trees are one program",
+    question="How much data does a forest need to learn a smooth function?",
+    meaning=(
+        "The error on new rows still falls at the end of the curve, so more data would help. "
+        "Thousands of trees for such a question are grown by one compiled program."
+    ),
     order=160,
     tags=("regression", "trees", "model-selection"),
 )

@@ -17,6 +17,11 @@ __all__ = ["run"]
 @lesson(
     name="holdout-mse",
     title="Error on points held out",
+    question="How wrong will a fitted line be on points that it has not seen?",
+    meaning=(
+        "The error on new points is close to the noise in the data, so the line has learned what "
+        "there was to learn. Only rows kept out of the fit can say so."
+    ),
     order=30,
     tags=("regression", "model-selection"),
 )

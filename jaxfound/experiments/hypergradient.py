@@ -37,6 +37,11 @@ class _Found(NamedTuple):
 @lesson(
     name="hypergradient",
     title="A penalty for every feature",
+    question="Can a model learn which of its inputs to ignore?",
+    meaning=(
+        "With a penalty for each input, learned by gradient, the model predicts new patients "
+        "better than with one penalty for all. No grid could search that many settings."
+    ),
     order=140,
     tags=("regression", "model-selection", "gradients"),
 )

@@ -25,6 +25,11 @@ QUICK_SHARE = 2  # every other sentence
 @lesson(
     name="lstm-text",
     title="A recurrent network reads opinions on films",
+    question="Can a network that reads word by word judge an opinion?",
+    meaning=(
+        "It is about as good as counts of words on these short sentences, and not better. The "
+        "simpler model is the one to beat before a network is used."
+    ),
     order=180,
     tags=("classification", "networks", "text", "real"),
 )

@@ -38,6 +38,11 @@ def walk(start, learning_rates):
 @lesson(
     name="quadratic",
     title="A parabola and its derivative",
+    question="How does a program know the slope of a function?",
+    meaning=(
+        "A derivative can be had from the code that computes a function, exact to rounding. "
+        "Every fit in this course rests on that."
+    ),
     order=10,
     tags=("calculus", "gradient-descent"),
 )

@@ -38,6 +38,11 @@ class Case(NamedTuple):
 @lesson(
     name="real-data",
     title="Linear models on real data",
+    question="Do the linear models agree with scikit-learn on real patients and real handwriting?",
+    meaning=(
+        "Scores and single predictions on medical tables and scanned digits are those of "
+        "scikit-learn. Existing work can be moved without its results changing."
+    ),
     order=80,
     tags=("regression", "classification", "real"),
 )

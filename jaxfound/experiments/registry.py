@@ -81,6 +81,8 @@ class Lesson:
 
     name: str
     title: str
+    question: str = ""
+    meaning: str = ""
     order: int = 0
     tags: tuple[str, ...] = ()
     module: str = field(default="", repr=False)
@@ -97,13 +99,27 @@ class Lesson:
 _RUNNERS: dict[str, Callable[[bool], Result]] = {}
 
 
-def lesson(*, name: str, title: str, order: int = 0, tags: tuple[str, ...] = ()) -> Any:
+def lesson(
+    *,
+    name: str,
+    title: str,
+    question: str = "",
+    meaning: str = "",
+    order: int = 0,
+    tags: tuple[str, ...] = (),
+) -> Any:
     """Registers a function `run(quick) -> Result` as the lesson `name`.
 
-    Every argument is a literal, because `catalogue` reads it from the source. `order` is the
-    place in the course, counted in tens as a BASIC programmer would, to leave room between.
+    Every argument is a literal, because `catalogue` reads it from the source.
+
+    Args:
+      question: what the lesson answers, for a reader who knows no mathematics.
+      meaning: what its numbers mean to that reader, in two sentences.
+      order: the place in the course, counted in tens as a BASIC programmer would, to leave room
+        between.
+      tags: words by which `jaxfound run --only` finds it.
     """
-    del title, order, tags
+    del title, question, meaning, order, tags
 
     def register(run: Callable[[bool], Result]) -> Callable[[bool], Result]:
         _RUNNERS[name] = run

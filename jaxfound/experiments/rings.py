@@ -24,6 +24,11 @@ NAMES = ("inside", "outside")
 @lesson(
     name="rings",
     title="A support vector machine finds a circle",
+    question="Can a classifier find a boundary that is no line?",
+    meaning=(
+        "The machine draws the circle, and keeps exactly the points that scikit-learn keeps to "
+        "hold it. A model of curved boundaries moves between the libraries as well."
+    ),
     order=110,
     tags=("classification", "kernels"),
 )

@@ -1,4 +1,4 @@
-"""Runs lessons one after the other, shows them in a live table, and writes the page."""
+"""Runs lessons one after the other, shows them in a live table, and writes the report."""
 
 import traceback
 from collections.abc import Sequence
@@ -15,8 +15,10 @@ from rich.text import Text
 
 from jaxfound.experiments.figures import STYLE, png
 from jaxfound.experiments.outcome import Outcome, duration, number
+from jaxfound.experiments.pages import write_atomically
+from jaxfound.experiments.reference import write_reference
 from jaxfound.experiments.registry import Lesson, Result
-from jaxfound.experiments.report import write_atomically, write_page
+from jaxfound.experiments.report import write_report
 
 __all__ = ["Course", "run_lesson", "run_lessons"]
 
@@ -29,18 +31,19 @@ class Course(NamedTuple):
 
 
 def run_lessons(lessons: Sequence[Lesson], *, quick: bool, out: Path, console: Console) -> Course:
-    """Runs every lesson, whatever the others do. The page always shows the lessons that ended."""
+    """Runs every lesson, whatever the others do. The report always has the lessons that ended."""
     outcomes, interrupted = [], False
+    write_reference(out)
     # No refresh from a second thread: it would run into the times that the lessons measure.
     with Live(console=console, auto_refresh=False) as live:
         try:
             for lesson in lessons:
                 live.update(_table(outcomes, out, running=lesson), refresh=True)
                 outcomes.append(run_lesson(lesson, quick=quick, out=out))
-                write_page(out, outcomes, planned=len(lessons))
+                write_report(out, outcomes, planned=len(lessons))
         except KeyboardInterrupt:
             interrupted = True
-            write_page(out, outcomes, planned=len(lessons))
+            write_report(out, outcomes, planned=len(lessons))
         live.update(_table(outcomes, out), refresh=True)
     return Course(outcomes, interrupted)
 
@@ -68,7 +71,7 @@ def _save_figures(lesson: Lesson, result: Result, out: Path) -> dict[str, str]:
 
 def _table(outcomes: Sequence[Outcome], out: Path, running: Lesson | None = None) -> Table:
     """Narrow enough for a terminal of eighty columns: what belongs to a lesson is stacked."""
-    page = Text(f"Page: {out / 'index.html'}")
+    page = Text(f"Report: {out / 'index.html'}")
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=page, caption_justify="left")
     table.add_column("lesson", overflow="fold", min_width=23)  # of the longest file name
     table.add_column("jaxfound", max_width=13)  # of a time; what a lesson raised is wrapped

@@ -26,6 +26,11 @@ FIXED: dict[str, Any] = {"cv": 5, "refit": False}
 @lesson(
     name="search",
     title="A grid of kernels, and a path of penalties",
+    question="Which settings of a model should be used?",
+    meaning=(
+        "Every candidate gets the score that scikit-learn gives it, so the same settings win. "
+        "The whole search is one program, which an accelerator runs as it is."
+    ),
     order=130,
     tags=("classification", "kernels", "model-selection"),
 )

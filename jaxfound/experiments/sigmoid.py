@@ -16,6 +16,11 @@ slope = jax.jit(jax.vmap(jax.grad(jax.nn.sigmoid)))
 @lesson(
     name="sigmoid",
     title="The sigmoid and its derivative",
+    question="What turns a score into a probability?",
+    meaning=(
+        "The slope of this curve, found by differentiation of the code, is the textbook's. It is "
+        "also why a classifier that is sure of itself learns little from one more example."
+    ),
     order=40,
     tags=("calculus", "classification"),
 )

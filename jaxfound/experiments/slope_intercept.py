@@ -17,6 +17,11 @@ FIVE_Y = np.array([2.0, 4.0, 5.0, 4.0, 5.0])
 @lesson(
     name="slope-intercept",
     title="The line through five points",
+    question="Which line lies closest to five points?",
+    meaning=(
+        "Three programs find the line that can be worked out by hand. An answer known in advance "
+        "is the first test that any library should pass."
+    ),
     order=20,
     tags=("regression",),
 )

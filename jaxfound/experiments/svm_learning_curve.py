@@ -21,6 +21,11 @@ CURVE = {"train_sizes": np.linspace(0.1, 1.0, 10), "cv": 5}
 @lesson(
     name="svm-learning-curve",
     title="A learning curve is one program",
+    question="Would more data help this classifier?",
+    meaning=(
+        "The curve of held-out accuracy tells whether to collect more rows or to change the "
+        "model. All its fits are one compiled program, with the numbers of scikit-learn."
+    ),
     order=120,
     tags=("classification", "kernels", "model-selection"),
 )

@@ -36,6 +36,14 @@ def fit(x, y, learning_rate, n_steps):
 @lesson(
     name="theory-practice",
     title="From the formula to a working model",
+    question=(
+        "Does the formula still hold on a thousand noisy points, with everything done as in "
+        "practice?"
+    ),
+    meaning=(
+        "Scaled, split and trained step by step, the model reaches the line that scikit-learn "
+        "computes in one step. Both errors on new points are the noise that was put in."
+    ),
     order=60,
     tags=("regression", "gradient-descent", "model-selection"),
 )
