@@ -9,6 +9,8 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from jaxfound._show import as_table
+
 __all__ = ["Array", "Bool", "Float", "Info", "Int", "Key", "Shaped"]
 
 Key = jax.Array  # a typed key from `jax.random.key`; models that draw nothing accept and drop it
@@ -25,3 +27,5 @@ class Info(NamedTuple):
     condition: Float[Array, ""] | None = None  # estimated condition number, closed forms only
     rank: Int[Array, ""] | None = None  # numerical rank of the centred design, closed forms only
     trajectory: Float[Array, " i"] | None = None  # the loss before each step, `gd` only
+
+    _repr_html_ = as_table

@@ -19,6 +19,7 @@ PACKAGE = ROOT / "jaxfound"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Imports run from a row to the rows above it, never back, and not between rooms of one row.
 FLOORS = (
+    {"_show"},
     {"_types", "_checks", "_cache", "_config", "_threads"},
     {"numerics"},
     {"models", "nn", "metrics", "data"},

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Int
 
 __all__ = ["Attributions", "Scorer", "input_gradients", "integrated_gradients"]
@@ -18,6 +19,8 @@ Scorer = Callable[[Any, Any], Any]  # (params, x `[n ...]`) -> `[n]` or `[n k]`,
 class Attributions(NamedTuple):
     values: Float[Array, "n ..."]  # in units of the score, one number an input
     residual: Float[Array, " n"]  # what the values lack to the whole difference of scores
+
+    _repr_html_ = as_table
 
 
 @partial(jax.jit, static_argnames="scorer")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Shaped
 from jaxfound.numerics.branch import lane_by_lane
 from jaxfound.numerics.reduce import ones_like_rows, present
@@ -17,6 +18,8 @@ class Intervals(NamedTuple):
     prediction: Float[Array, " m"]  # of the fit to all rows
     low: Float[Array, " m"]
     high: Float[Array, " m"]
+
+    _repr_html_ = as_table
 
 
 @partial(jax.jit, static_argnames=("model", "config"))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Int, Shaped
 from jaxfound.inspect.attribution import Scorer
 from jaxfound.numerics.branch import lane_by_lane
@@ -17,6 +18,8 @@ __all__ = ["Dependence", "partial_dependence"]
 class Dependence(NamedTuple):
     average: Float[Array, "g *k"]
     individual: Float[Array, "g n *k"]  # one curve a row
+
+    _repr_html_ = as_table
 
 
 @partial(jax.jit, static_argnames="scorer")

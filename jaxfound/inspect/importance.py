@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Int, Shaped
 from jaxfound.numerics.branch import lane_by_lane
 from jaxfound.numerics.reduce import ones_like_rows
@@ -18,6 +19,8 @@ class Importances(NamedTuple):
     mean: Float[Array, " d"]
     std: Float[Array, " d"]  # over repeats, divided by r
     values: Float[Array, "d r"]  # the score of `x` less that with the column shuffled
+
+    _repr_html_ = as_table
 
 
 @partial(jax.jit, static_argnames="score")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.scipy.special import betainc, ndtr, ndtri
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Shaped
 from jaxfound.models import linear, logistic
 from jaxfound.numerics.least_squares import orthogonal_factor, triangle
@@ -29,6 +30,8 @@ class Inference(NamedTuple):
     low: Any  # of the confidence interval
     high: Any
     df: Float[Array, ""]  # degrees of freedom: t, or the normal law for infinity
+
+    _repr_html_ = as_table
 
 
 @partial(jax.jit, static_argnames="config")

@@ -14,6 +14,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxfound import metrics
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Key, Shaped
 from jaxfound.model_selection import search
 from jaxfound.model_selection.folds import Folds
@@ -31,6 +32,8 @@ class Learned(NamedTuple):
     score: Float[Array, ""]  # its mean over folds
     trajectory: Float[Array, " i"]  # the score of the start and after each step
 
+    _repr_html_ = as_table
+
 
 class Certificate(NamedTuple):
     """The gradient along random unit directions, beside central differences of the score."""
@@ -38,6 +41,8 @@ class Certificate(NamedTuple):
     slopes: Float[Array, " r"]
     differences: Float[Array, " r"]
     error: Float[Array, ""]  # the largest gap, over the norm of the gradient
+
+    _repr_html_ = as_table
 
 
 @partial(jax.jit, static_argnames=(*_STATIC, "n_steps", "optimizer"))

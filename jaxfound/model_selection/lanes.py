@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Shaped
 from jaxfound.model_selection.scoring import Scorer
 from jaxfound.numerics.mesh import LANES
@@ -75,6 +76,8 @@ class Scores(NamedTuple):
     test: dict[str, Any]  # by the name of the scorer, [l]
     train: dict[str, Any]  # empty unless asked for
     converged: Any  # bool [l]
+
+    _repr_html_ = as_table
 
 
 @partial(jax.jit, static_argnames="task")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Int, Key, Shaped
 from jaxfound.model_selection import lanes
 from jaxfound.model_selection.folds import Folds, first_rows
@@ -160,6 +161,8 @@ class Halved(NamedTuple):
     scores: Float[Array, "r h"]  # mean scores; minus infinity where a candidate was out already
     sizes: tuple[int, ...]  # rows trained on, a round each
 
+    _repr_html_ = as_table
+
 
 def successive_halving(
     model: Any,
@@ -228,6 +231,8 @@ class Permuted(NamedTuple):
     score: dict[str, Float[Array, ""]]  # the mean over folds
     permuted: dict[str, Float[Array, " p"]]  # the same with shuffled targets
     p_value: dict[str, Float[Array, ""]]  # the share that is no worse than the score
+
+    _repr_html_ = as_table
 
 
 def permutation_test_score(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Info, Int, Key, Shaped
 from jaxfound.models import tree
 from jaxfound.numerics import draws, leaves
@@ -45,10 +46,14 @@ class Params(NamedTuple):
     nodes: tree.Params  # `[p s]`
     root: Int[Array, "p g"]  # of each tree, in its table
 
+    _repr_html_ = as_table
+
 
 class Hyper(NamedTuple):
     trees: tree.Hyper = tree.Hyper()
     max_samples: Float[Array, ""] | float = jnp.inf  # drawn; by default as many as their weight
+
+    _repr_html_ = as_table
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Info, Key, Shaped
 from jaxfound.models import ridge
 from jaxfound.models.ridge import LOCK_STEP, SOLVERS, Config, Params, predict
@@ -15,6 +16,8 @@ __all__ = ["LOCK_STEP", "SOLVERS", "Config", "Hyper", "Params", "fit", "objectiv
 class Hyper(NamedTuple):
     tol: Float[Array, ""] | float = 1e-6  # of the iterative solvers
     learning_rate: Float[Array, ""] | float = 0.01  # of `gd`
+
+    _repr_html_ = as_table
 
 
 def objective(

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import coordinate, implicit, newton, proximal
 from jaxfound.numerics.lbfgs import Minimum
@@ -23,10 +24,14 @@ class Params(NamedTuple):
     coef: Float[Array, "d *k"]  # no class axis for two classes
     intercept: Float[Array, "*k"]
 
+    _repr_html_ = as_table
+
 
 class Hyper(NamedTuple):
     C: Float[Array, ""] | float = 1.0  # inverse penalty
     tol: Float[Array, ""] | float = 1e-4  # on the gradient of the mean loss, or on the dual's
+
+    _repr_html_ = as_table
 
 
 @dataclasses.dataclass(frozen=True)

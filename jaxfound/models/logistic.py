@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import gradient, implicit, lbfgs, proximal, softmax
 from jaxfound.numerics.mesh import every
@@ -49,12 +50,16 @@ class Params(NamedTuple):
     coef: Float[Array, "d *k"]  # no class axis in the binary case
     intercept: Float[Array, "*k"]
 
+    _repr_html_ = as_table
+
 
 class Hyper(NamedTuple):
     C: Float[Array, ""] | float = 1.0  # inverse penalty; infinity for none
     l1_ratio: Float[Array, ""] | float = 0.0  # share of the L1 norm in it; `proximal` only
     tol: Float[Array, ""] | float = 1e-4  # on the gradient of the mean loss
     learning_rate: Float[Array, ""] | float = 0.1  # of `gd`
+
+    _repr_html_ = as_table
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import eigen, principal
 from jaxfound.numerics.reduce import finite, ones_like_rows, present
@@ -51,10 +52,14 @@ class Params(NamedTuple):
     total: Float[Array, ""]  # variance of all directions together
     weight: Float[Array, ""]  # the sum of the weights
 
+    _repr_html_ = as_table
+
 
 class Hyper(NamedTuple):
     tol: Float[Array, ""] | float = 1e-6  # of `randomized` and `gradient`, see `fit`
     learning_rate: Float[Array, ""] | float = 1.0  # of `gradient`, over the total variance
+
+    _repr_html_ = as_table
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float
 
 __all__ = ["Gaussian", "covariance", "log_density", "precision"]
@@ -24,6 +25,8 @@ class Gaussian(NamedTuple):
     components: Float[Array, "k d"]
     variance: Float[Array, " k"]  # along the components
     noise: Float[Array, ""]  # variance in every other direction; 0 where there is none
+
+    _repr_html_ = as_table
 
 
 @jax.jit

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Info, Key, Shaped
 from jaxfound.numerics import conjugate, gradient, implicit, lbfgs, least_squares, nonnegative
 from jaxfound.numerics.moments import Moments, moments, sum_of_squares
@@ -38,11 +39,15 @@ class Params(NamedTuple):
     coef: Float[Array, "d *k"]
     intercept: Float[Array, "*k"]
 
+    _repr_html_ = as_table
+
 
 class Hyper(NamedTuple):
     l2: Float[Array, "*d"] | float = 1.0  # one number or one a feature; not on the intercept
     tol: Float[Array, ""] | float = 1e-6  # of the iterative solvers, see each
     learning_rate: Float[Array, ""] | float = 0.01  # of `gd`
+
+    _repr_html_ = as_table
 
 
 @dataclasses.dataclass(frozen=True)

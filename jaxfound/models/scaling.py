@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Shaped
 from jaxfound.numerics.branch import cond_per_lane
 from jaxfound.numerics.compensated import two_sum
@@ -23,6 +24,8 @@ class Params(NamedTuple):
     var: Float[Array, " d"]  # divided by the weight, not by weight - 1
     weight: Float[Array, " d"]  # the sum over rows that have a value
     rest: Float[Array, " d"]  # of the mean, below its rounding: float32 keeps 1e6 + 0.01
+
+    _repr_html_ = as_table
 
 
 @partial(jax.jit, static_argnames="dtype")

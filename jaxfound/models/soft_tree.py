@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Info, Key, Shaped
 from jaxfound.numerics import gradient, lbfgs, softmax
 from jaxfound.numerics.reduce import finite, ones_like_rows
@@ -28,11 +29,15 @@ class Params(NamedTuple):
     centre: Float[Array, " d"]  # of the features
     scale: Float[Array, " d"]
 
+    _repr_html_ = as_table
+
 
 class Hyper(NamedTuple):
     l2: Float[Array, ""] | float = 1e-2  # penalises `Params.weight`: small weights split softly
     learning_rate: Float[Array, ""] | float = 0.05
     tol: Float[Array, ""] | float = 1e-3  # of the largest slope, as a share of the weight
+
+    _repr_html_ = as_table
 
 
 @dataclasses.dataclass(frozen=True)

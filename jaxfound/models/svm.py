@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Bool, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import dual, kernels, kkt
 from jaxfound.numerics.branch import lane_by_lane
@@ -61,6 +62,8 @@ class Hyper(NamedTuple):
     epsilon: Float[Array, ""] | float = 0.1  # half the width of the tube of the regression
     tol: Float[Array, ""] | float = 1e-3  # gap of the optimality conditions
 
+    _repr_html_ = as_table
+
 
 class Params(NamedTuple):
     dual: Float[Array, "*p n"]  # one row a pair of classes; no axis for two, or for regression
@@ -69,6 +72,8 @@ class Params(NamedTuple):
     shift: Float[Array, " d"]
     scales: kernels.Scales
     config: Config  # static: no leaf of the tree
+
+    _repr_html_ = as_table
 
 
 def objective(

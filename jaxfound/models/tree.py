@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Bool, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import leaves
 from jaxfound.numerics.growth import NO_CHILD, Limits, Plan, Problem, grow
@@ -52,6 +53,8 @@ class Params(NamedTuple):
     weight: Float[Array, " s"]
     n_rows: Int[Array, " s"]  # of positive weight
 
+    _repr_html_ = as_table
+
 
 class Hyper(NamedTuple):
     max_depth: Int[Array, ""] | float = jnp.inf
@@ -59,6 +62,8 @@ class Hyper(NamedTuple):
     min_samples_leaf: Float[Array, ""] | float = 1.0  # the same, where `Config.count_rows`
     min_weight_leaf: Float[Array, ""] | float = 0.0
     min_impurity_decrease: Float[Array, ""] | float = 0.0  # times the node's share of the weight
+
+    _repr_html_ = as_table
 
 
 @dataclasses.dataclass(frozen=True)

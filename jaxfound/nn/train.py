@@ -29,6 +29,7 @@ import optax
 from flax import nnx
 from jax.sharding import PartitionSpec
 
+from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Int, Key, Shaped
 from jaxfound.numerics.mesh import AXIS, shards
 
@@ -61,6 +62,8 @@ class Scores(NamedTuple):
     loss: Float[Array, ""]
     accuracy: Float[Array, ""]
 
+    _repr_html_ = as_table
+
 
 class State(NamedTuple):
     """All that changes, and all that a checkpoint holds."""
@@ -78,6 +81,8 @@ class Hyper(NamedTuple):
     weight_decay: Float[Array, ""] | float = 0.0  # decoupled (AdamW), on kernels, not on biases
     clip: Float[Array, ""] | float = jnp.inf  # the largest norm of a gradient
     label_smoothing: Float[Array, ""] | float = 0.0  # share of a label given to all classes
+
+    _repr_html_ = as_table
 
 
 def constant(progress: Float[Array, ""]) -> Float[Array, ""]:
