@@ -34,7 +34,7 @@ def config_context(*, dtype: Any = None, device: Any = None) -> Iterator[None]:
       ValueError: for another dtype, or a platform that this machine does not have.
 
     Example:
-      >>> with jf.config_context(dtype="float32", device="gpu"):
+      >>> with jf.config_context(dtype="float32", device="cpu"):  # or "gpu", "tpu"
       ...     model = jf.Ridge().fit(X, y)
     """
     token = _settings.set(Settings(_dtype(dtype), _device(device)))

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 __all__ = ["as_table"]
 
@@ -46,7 +47,7 @@ def _described(leaf):
 
 def _values(array):
     """A few entries in full, of more the range; nothing that would be costly to look at."""
-    if isinstance(array, jax.core.Tracer):
+    if isinstance(array, Tracer):
         return "traced"
     if not _is_at_hand(array):
         return ""

@@ -1,6 +1,5 @@
 """Every metric against scikit-learn's, and the laws of weights, transforms and dtypes for each."""
 
-import doctest
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -359,10 +358,6 @@ def test_new_data_traces_once(case, rng):
     for _ in range(2):
         counted(*case.data(rng, "float32"), random_weights(rng, "float32"))
     assert len(traces) == 1
-
-
-def test_examples_in_docstrings():
-    assert doctest.testmod(metrics).failed == 0
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ class GradientSearchCV(OneProgram, _Search):
       trajectory_: `[n_steps + 1]`, the mean score of the start and after each step.
 
     Example:
-      >>> GradientSearchCV(Ridge(), ["alpha"]).fit(X, y).best_params_
+      >>> penalty = GradientSearchCV(Ridge(), ["alpha"]).fit(X, y).best_params_["alpha"]
     """
 
     def __init__(

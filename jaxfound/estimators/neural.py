@@ -240,7 +240,7 @@ class CNNClassifier(NetworkClassifier):
 
     Example:
       >>> model = CNNClassifier(epochs=5, random_state=0).fit(images.x_train, images.y_train)
-      >>> model.score(images.x_test, images.y_test)
+      >>> accuracy = model.score(images.x_test, images.y_test)
     """
 
     def __init__(

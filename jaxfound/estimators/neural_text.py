@@ -41,7 +41,7 @@ class LSTMClassifier(NetworkClassifier):
 
     Example:
       >>> model = LSTMClassifier(epochs=5, random_state=0).fit(texts, labels)
-      >>> model.predict(["a film to remember"])
+      >>> label = model.predict(["a film to remember"])
     """
 
     def __init__(

@@ -46,7 +46,7 @@ def permutation_importance(
     Example:
       >>> keys = jax.random.split(jax.random.key(0), 10)
       >>> orders = jax.vmap(lambda key: jax.random.permutation(key, len(x)))(keys)
-      >>> permutation_importance(score, params, x, y, orders).mean
+      >>> lost = permutation_importance(score, params, x, y, orders).mean  # [d]
 
     Reference: L. Breiman, Random forests, Machine Learning 45 (2001), section 10; with these
     permutations the numbers of `sklearn.inspection.permutation_importance`.

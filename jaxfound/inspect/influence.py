@@ -48,7 +48,7 @@ def influence(
       it is large for a row that has the fit to itself (a leverage near 1).
 
     Example:
-      >>> influence(lambda params: params.coef, linear, x, y)  # [d n]
+      >>> moved = influence(lambda params: params.coef, linear, x, y)  # [d n]
     """
     weight = ones_like_rows(x, weight)
 

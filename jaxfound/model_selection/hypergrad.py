@@ -84,7 +84,8 @@ def learn(
 
     Example:
       >>> start = ridge.Hyper(jnp.ones(x.shape[1]))
-      >>> learn(ridge, x, y, folds.k_fold(len(x)), start, names=("l2",), scoring="r2").hyper.l2
+      >>> split = folds.k_fold(len(x))
+      >>> penalties = learn(ridge, x, y, split, start, names=("l2",), scoring="r2").hyper.l2
 
     Reference: Y. Bengio, Gradient-based optimization of hyperparameters, Neural Computation 12
     (2000), section 3; C. Do, C. Foo, A. Ng, Efficient multiple hyperparameter learning for

@@ -20,7 +20,7 @@ class Pipeline:
     Example:
       >>> model = Pipeline((scaling, pca, logistic))
       >>> config = None, pca.Config(n_components=8), logistic.Config()
-      >>> search.cross_validate(model, x, y, split, config=config, scoring="accuracy")
+      >>> scores = search.cross_validate(model, x, y, split, config=config, scoring="accuracy")
     """
 
     stages: tuple[Any, ...]

@@ -59,7 +59,7 @@ def cross_validate(
 
     Example:
       >>> scores = cross_validate(ridge, x, y, folds.k_fold(len(x)), scoring="r2")
-      >>> scores.test["score"].mean()
+      >>> mean = scores.test["score"].mean()
     """
     task, hypers = _one(_task(model, config, scoring, with_train), hyper)
     plan = _plan(x, y[None], weight, folds.train, folds.test, hypers, key)

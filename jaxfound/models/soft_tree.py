@@ -90,7 +90,7 @@ def fit(
 
     Example:
       >>> params, _ = fit(x, y, config=Config(n_classes=3))
-      >>> jax.grad(lambda row: decision(params, row[None])[0, 1])(x[0])
+      >>> slope = jax.grad(lambda row: decision(params, row[None])[0, 1])(x[0])
 
     Reference: M. Jordan, R. Jacobs, Hierarchical mixtures of experts and the EM algorithm, Neural
     Computation 6 (1994), eq. 2 to 4; N. Frosst, G. Hinton, Distilling a neural network into a soft

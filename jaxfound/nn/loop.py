@@ -60,6 +60,7 @@ def fit(
       ValueError: for `patience` without `validation`, or checkpoints of another run.
 
     Example:
+      >>> x, y = jnp.asarray(images.x_train[..., None]), jnp.asarray(images.y_train, jnp.int32)
       >>> trained = fit(CNN(rngs=nnx.Rngs(0)), Data(x, y), jax.random.key(0), epochs=10)
     """
     if patience is not None and validation is None:

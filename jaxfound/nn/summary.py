@@ -23,6 +23,20 @@ def summary(module: nnx.Module, x: Any) -> None:
 
     Example:
       >>> summary(CNN(rngs=nnx.Rngs(0)), jnp.zeros((1, 28, 28, 1)))
+      CNN
+      ------------------------------------------------------
+      layer               output shape         parameters
+      ------------------------------------------------------
+      convs.0 (Conv)      (None, 26, 26, 32)   320
+      pool (MaxPool)      (None, 13, 13, 32)   0
+      convs.1 (Conv)      (None, 11, 11, 64)   18,496
+      pool (MaxPool)      (None, 5, 5, 64)     0
+      convs.2 (Conv)      (None, 3, 3, 64)     36,928
+      hidden (Linear)     (None, 64)           36,928
+      dropout (Dropout)   (None, 64)           0
+      out (Linear)        (None, 10)           650
+      ------------------------------------------------------
+      Parameters: 93,322
     """
     found = layers(module, x)
     lines = [(f"{r.name} ({r.kind})", _shown(r.shape), f"{r.parameters:,}") for r in found]
