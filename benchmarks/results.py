@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jax
+from benchmarks.timing import device
 
 __all__ = ["SCHEMA", "Journal", "Results", "environment", "key", "load", "ratio"]
 
@@ -37,7 +37,7 @@ def environment(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "date": datetime.date.today().isoformat(),
-        "device": jax.devices()[0].device_kind,
+        "device": device().device_kind,
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": {name: os.environ[name] for name in threads if name in os.environ},

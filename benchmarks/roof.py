@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.timing import once
+from benchmarks.timing import device, once
 
 __all__ = ["measure_roof", "share", "work"]
 
@@ -24,7 +24,7 @@ def _matmul(x):
 
 def measure_roof() -> dict[str, float]:
     """Bytes a second of a copy, read and written, and FLOP/s of a float32 matrix product."""
-    on_host = jax.devices()[0].platform == "cpu"
+    on_host = device().platform == "cpu"
     n, side = (2**25, 2048) if on_host else (2**29, 8192)
     vector, square = jnp.ones(n, jnp.float32), jnp.ones((side, side), jnp.float32)
     return {

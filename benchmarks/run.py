@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.cases import CASES, Case
 from benchmarks.results import Journal, environment, key, ratio
 from benchmarks.roof import measure_roof, share, work
-from benchmarks.timing import once, peak_memory, quietly, race, start_cold
+from benchmarks.timing import device, once, peak_memory, quietly, race, start_cold
 
 __all__ = ["BACKENDS", "SUITES", "run", "time_row"]
 
@@ -95,11 +95,11 @@ def _start(name, rival, data):
 
 def _add_resident(case, calls, inputs, entries, exact):
     """On an accelerator, ours once more with data that is there already."""
-    if jax.devices()[0].platform == "cpu" or not case.resident or "jax" not in calls:
+    if device().platform == "cpu" or not case.resident or "jax" not in calls:
         return
     rival = case.contenders["jax"]
     make = rival.make()
-    inputs["jax-resident"] = jax.device_put(inputs["jax"])
+    inputs["jax-resident"] = jax.device_put(inputs["jax"], device())
 
     def call(*data):
         result = make(*data)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
@@ -28,6 +29,7 @@ __all__ = [
     "Compiling",
     "Timing",
     "compiling",
+    "device",
     "once",
     "peak_memory",
     "quietly",
@@ -166,7 +168,7 @@ def peak_memory(call: Call, data: tuple[Any, ...]) -> dict[str, int | None]:
     before = _host("VmRSS")
     jax.block_until_ready(call(*data))
     host = max(_host("VmHWM") - before, 0) if reset else None
-    stats = jax.devices()[0].memory_stats() or {}
+    stats = device().memory_stats() or {}
     return {"host": host, "device": stats.get("peak_bytes_in_use")}
 
 
@@ -185,6 +187,12 @@ def _host(field: str) -> int:
         return 0
     (line,) = (line for line in lines if line.startswith(field))
     return 1024 * int(line.split()[1])
+
+
+def device() -> jax.Device:
+    """The device that computations go to."""
+    (found,) = jnp.zeros(()).devices()
+    return found
 
 
 def quietly() -> warnings.catch_warnings:

@@ -246,9 +246,9 @@ def _task(members, n, scorers, with_train):
     leaves = [np.array(column) for column in columns]
     varies = tuple(bool((leaf != leaf[0]).any()) for leaf in leaves)
     hypers = [leaf if v else leaf[0] for leaf, v in zip(leaves, varies, strict=True)]
-    width = lanes.width_of(model, len(members), n)
-    task = lanes.Task(model, config, scorers, with_train, varies, width)
-    return task, jax.tree.unflatten(tree, hypers)
+    hypers = jax.tree.unflatten(tree, hypers)
+    width = lanes.width_of(model, hypers, varies, len(members), n)
+    return lanes.Task(model, config, scorers, with_train, varies, width), hypers
 
 
 def _scope(model, data):
@@ -265,23 +265,24 @@ def _shape(data, splits):
 
 
 def _plan(found, hypers, data, masks, targets):
-    n, rows = len(data.x), bucket(*data.x.shape) - len(data.x)
-    weight = np.ones(n) if data.weight is None else data.weight
-    train = np.asarray(masks.train) * weight * _class_weights(found, data, masks)
-    given = (
-        np.pad(data.x, ((0, rows), (0, 0))),
-        np.pad(targets, [(0, 0), (0, rows)] + [(0, 0)] * (targets.ndim - 2)),
-        np.pad(train, ((0, 0), (0, rows))).astype(data.x.dtype),
-        np.pad(np.asarray(masks.test), ((0, 0), (0, rows))).astype(data.x.dtype),
-        hypers,
-    )
+    rows, dtype = bucket(*data.x.shape) - len(data.x), data.x.dtype
+    train = np.asarray(masks.train, dtype)
+    for factor in (data.weight, _class_weights(found, data, masks)):
+        train = train if factor is None else train * factor.astype(dtype)
+
+    def padded(array, axis):
+        ends = [(0, rows if i == axis else 0) for i in range(array.ndim)]
+        return np.pad(array, ends) if rows else array
+
+    test = np.asarray(masks.test, dtype)
+    given = padded(data.x, 0), *(padded(a, 1) for a in (targets, train, test)), hypers
     return lanes.Plan._make((*jax.tree.map(jnp.asarray, given), jax.random.key(0)))
 
 
 def _class_weights(first, data, masks):
-    """`[f n]`: of every row in every fold; "balanced" depends on who is in the fold."""
+    """`[f n]`, or None for ones: of every row in every fold; "balanced" depends on the fold."""
     if first.class_weight is None:
-        return 1.0
+        return None
     labels = data.classes[data.y]
     rows = []
     for inside in np.asarray(masks.train) > 0:

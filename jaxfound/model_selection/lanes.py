@@ -6,11 +6,13 @@ whatever their number.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _MOST_SCORES = 2**22  # rows times candidates that are fitted at once
+_MOST_BEHIND_STAGES = 8  # candidates that share the stages before their model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Task:
     scorers: tuple[tuple[str, Scorer], ...]
     with_train: bool = False  # whether the rows trained on are scored too
     varies: tuple[bool, ...] = ()  # which leaves of the plan's hypers have the axis of candidates
-    width: int = 1  # so many candidates are fitted to a mask at once
+    width: int = 1  # so many candidates share what does not depend on them
     n_test: int | None = None  # the most rows that judge a lane; None: all are scored, and weighed
 
 
@@ -84,11 +87,11 @@ class Scores(NamedTuple):
 def evaluate(task: Task, plan: Plan, lanes: Lanes) -> Scores:
     """The scores of some lanes of a plan, as many as a multiple of the task's width.
 
-    Candidates that are fitted at once share what does not depend on them: a scaler before the
-    model, a Gram matrix, every pass over the rows. Otherwise lanes run one after the other on a
-    CPU, where a fit is fastest while its data stays in a cache, and each takes only the steps that
-    it needs; and all at once elsewhere. Under `jax.set_mesh` of a mesh with an axis `LANES`, every
-    device runs a share of them.
+    The candidates of a block share what does not depend on them: the stages before a model, and
+    every pass over the rows where they are fitted at once. Otherwise lanes run one after the other
+    on a CPU, where a fit is fastest while its data stays in a cache, and each takes only the steps
+    that it needs; and all at once elsewhere. Under `jax.set_mesh` of a mesh with an axis `LANES`,
+    every device runs a share of the blocks.
     """
     blocks = Lanes(*(leaf.reshape(-1, task.width) for leaf in lanes))
     scores = _spread(partial(_run, task), plan, blocks)
@@ -113,19 +116,51 @@ def _spread(run, plan, blocks):
 
 
 def _run(task, plan, blocks):
-    one = partial(_lane, task, plan)
+    def run(each, blocks):
+        inside = _together if _ends_together(task.model) else each
 
-    def block(lanes):
-        first = Lanes(*(leaf[0] for leaf in lanes))
-        if task.width == 1:
-            return jax.tree.map(lambda leaf: leaf[None], one(first))
-        return jax.vmap(lambda c: one(first._replace(candidate=c)))(lanes.candidate)
+        def block(lanes):
+            first = Lanes(*(leaf[0] for leaf in lanes))
+            seen = _behind_stages(task, plan, first)
+
+            def one(candidate):
+                return _lane(seen, first._replace(candidate=candidate))
+
+            if task.width == 1:
+                return jax.tree.map(lambda leaf: leaf[None], one(first.candidate))
+            return inside(one, lanes.candidate)
+
+        return each(block, blocks)
 
     return jax.lax.platform_dependent(
-        blocks,
-        cpu=lambda blocks: jax.lax.map(block, blocks),
-        default=lambda blocks: jax.vmap(block)(blocks),
+        blocks, cpu=partial(run, jax.lax.map), default=partial(run, _together)
     )
+
+
+def _together(function, lanes):
+    return jax.vmap(function)(lanes)
+
+
+class _Seen(NamedTuple):
+    """An experiment as the last stage sees it."""
+
+    task: Task
+    plan: Plan
+    key: Any  # of the last stage
+    sound: Any  # whether the stages before have converged
+
+
+def _behind_stages(task, plan, lane):
+    """The stages before the model are fitted once for all candidates of a block."""
+    key = jax.random.fold_in(plan.key, lane.mask)
+    if not hasattr(task.model, "stages"):
+        return _Seen(task, plan, key, True)
+    weight, hypers = plan.train[lane.mask], _chosen(task, plan, lane)
+    _, x, sound, key = task.model.before(plan.x, weight, hypers, key, config=task.config)
+    plan = plan._replace(x=x, hypers=plan.hypers[-1])
+    varies = task.varies[-len(jax.tree.leaves(plan.hypers)) :]
+    last = {"model": task.model.stages[-1], "config": task.config[-1], "varies": varies}
+    return _Seen(dataclasses.replace(task, **last), plan, key, sound)
 
 
 @partial(jax.jit, static_argnames="task")
@@ -138,8 +173,10 @@ def held_out(task: Task, plan: Plan) -> Shaped[Array, "n *k"]:
 
     def one(mask):
         zero = jnp.zeros_like(mask)
-        params, _, known = _fitted(task, plan, Lanes(mask, zero, zero))
-        return _Outputs(task.model, params, plan.x, known)[scorer.output]
+        lane = Lanes(mask, zero, zero)
+        seen = _behind_stages(task, plan, lane)
+        params, _, known = _fitted(seen, lane)
+        return _Outputs(seen.task.model, params, seen.plan.x, known)[scorer.output]
 
     def add(known, mask):
         found = one(mask)
@@ -151,14 +188,14 @@ def held_out(task: Task, plan: Plan) -> Shaped[Array, "n *k"]:
     return jax.lax.scan(add, jnp.zeros(like.shape, like.dtype), masks)[0]
 
 
-def _lane(task, plan, lane):
-    params, converged, known = _fitted(task, plan, lane)
+def _lane(seen, lane):
+    task, plan = seen.task, seen.plan
+    params, converged, known = _fitted(seen, lane)
 
     def scores(rows, weight):
         x, y = plan.x[rows], plan.targets[lane.target][rows]
-        outputs = _Outputs(
-            task.model, params, x, {name: all_[rows] for name, all_ in known.items()}
-        )
+        ready = {name: values[rows] for name, values in known.items()}
+        outputs = _Outputs(task.model, params, x, ready)
         return {
             name: scorer.sign * scorer.metric(y, outputs[scorer.output], weight)
             for name, scorer in task.scorers
@@ -166,7 +203,7 @@ def _lane(task, plan, lane):
 
     test = scores(*_judges(task.n_test, plan.test[lane.mask]))
     train = scores(slice(None), plan.train[lane.mask]) if task.with_train else {}
-    return Scores(test, train, converged)
+    return Scores(test, train, converged & seen.sound)
 
 
 def _judges(size, weight):
@@ -178,23 +215,24 @@ def _judges(size, weight):
     return rows, jnp.where(real, weight[rows], 0)
 
 
-def _fitted(task, plan, lane):
+def _fitted(seen, lane):
     """Params, whether the fit converged, and the outputs for all rows that it knows already."""
-    train, y = plan.train[lane.mask], plan.targets[lane.target]
-    leaves, tree = jax.tree.flatten(plan.hypers)
-    chosen = [
-        leaf[lane.candidate] if varies else leaf
-        for leaf, varies in zip(leaves, task.varies, strict=True)
-    ]
-    hyper = tree.unflatten(chosen)
-    key = jax.random.fold_in(plan.key, lane.mask)
+    task, plan = seen.task, seen.plan
+    x, y, train = plan.x, plan.targets[lane.target], plan.train[lane.mask]
+    hyper = _chosen(task, plan, lane)
     if not _knows_scores(task):
-        params, info = fit(task, plan.x, y, train, hyper, key)
+        params, info = fit(task, x, y, train, hyper, seen.key)
         return params, info.converged, {}
-    fit_all = partial(task.model.fit_with_scores, config=task.config)
-    params, info, scores = fit_all(plan.x, y, train, hyper)
+    params, info, scores = task.model.fit_with_scores(x, y, train, hyper, config=task.config)
     known = {"decision": scores, "predict": task.model.choose(scores, task.config)}
     return params, info.converged, known
+
+
+def _chosen(task, plan, lane):
+    """The hyper of the lane's candidate."""
+    leaves, tree = jax.tree.flatten(plan.hypers)
+    pairs = zip(leaves, task.varies, strict=True)
+    return tree.unflatten([leaf[lane.candidate] if varies else leaf for leaf, varies in pairs])
 
 
 class _Outputs(dict):
@@ -220,23 +258,29 @@ def fit(task: Task, x: Any, y: Any, weight: Any, hyper: Any, key: Any) -> tuple[
     return task.model.fit(x, y, weight, hyper, key, config=task.config)
 
 
-def width_of(model: Any, n_candidates: int, n: int) -> int:
-    """How many candidates are fitted at once to `n` rows.
+def width_of(model: Any, hypers: Any, varies: Sequence[bool], n_candidates: int, n: int) -> int:
+    """How many candidates share what does not depend on them, with `n` rows.
 
-    Those of a model that says `LOCK_STEP`, whose fits end after about as many steps each.
+    Those of a model that says `LOCK_STEP`, whose fits end after about as many steps each, also
+    share their passes over the rows; those of other models share the stages before it.
     """
-    last = getattr(model, "stages", (model,))[-1]
-    if not getattr(last, "LOCK_STEP", False):
+    if hasattr(model, "stages") and any(varies[: -len(jax.tree.leaves(hypers[-1]))]):
         return 1
-    most = max(1, _MOST_SCORES // max(1, n))
+    most = _MOST_BEHIND_STAGES if hasattr(model, "stages") else 1
+    if _ends_together(model):
+        most = max(1, _MOST_SCORES // max(1, n))
     return max(w for w in range(1, min(n_candidates, most) + 1) if n_candidates % w == 0)
+
+
+def _ends_together(model):
+    return getattr(getattr(model, "stages", (model,))[-1], "LOCK_STEP", False)
 
 
 def judged_by_few(task: Task, test: Float[Array, "m n"]) -> Task:
     """The task that scores no more rows than these masks need, where they are known and few."""
     if task.with_train or isinstance(test, Tracer):
         return task
-    n, most = test.shape[1], max(1, int((test > 0).sum(1).max()))
+    n, most = test.shape[1], max(1, int((np.asarray(test) > 0).sum(1).max()))
     # Halves of halves, so that another number of folds is seldom another program.
     halvings = (n // most).bit_length() - 1
     return dataclasses.replace(task, n_test=-(-n >> halvings) if halvings else None)

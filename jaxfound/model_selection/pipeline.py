@@ -42,19 +42,37 @@ class Pipeline:
         """
         hypers: Any = defaults(self, "Hyper") if hyper is None else hyper
         configs: Any = defaults(self, "Config") if config is None else config
+        params, x, sound, key = self.before(x, weight, hypers, key, config=configs)
+        model = self.stages[-1]
+        found, info = model.fit(x, y, weight, hypers[-1], key, config=configs[-1])
+        return (*params, found), info._replace(converged=info.converged & sound)
+
+    def before(
+        self,
+        x: Float[Array, "n d"],
+        weight: Shaped[Array, " n"] | None,
+        hypers: tuple[Any, ...],
+        key: Key | None,
+        *,
+        config: tuple[Any, ...],
+    ) -> tuple[list[Any], Float[Array, "n c"], Any, Key | None]:
+        """Fits all stages but the model.
+
+        Returns:
+          Their params, what the model sees of `x`, whether they have converged, and the key of
+          the model.
+        """
         keys = [None] * len(self.stages) if key is None else jax.random.split(key, len(self.stages))
         params, sound = [], True
-        *transformers, model = self.stages
-        for i, stage in enumerate(transformers):
+        for i, stage in enumerate(self.stages[:-1]):
             if hypers[i] is None:  # nothing can be set, and nothing can go wrong
                 found = stage.fit(x, weight)
             else:
-                found, info = stage.fit(x, weight, hypers[i], keys[i], config=configs[i])
+                found, info = stage.fit(x, weight, hypers[i], keys[i], config=config[i])
                 sound = sound & info.converged
             params.append(found)
             x = stage.transform(found, x)
-        found, info = model.fit(x, y, weight, hypers[-1], keys[-1], config=configs[-1])
-        return (*params, found), info._replace(converged=info.converged & sound)
+        return params, x, sound, keys[-1]
 
     def transform(self, params: tuple[Any, ...], x: Float[Array, "n d"]) -> Float[Array, "n c"]:
         """What the model sees of `x`."""

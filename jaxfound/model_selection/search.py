@@ -207,7 +207,8 @@ def successive_halving(
         plan = _plan(x, y[None], weight, train, folds.test, hypers, key)
         mask, at = (index.ravel() for index in jnp.indices((len(train), len(left))))
         every = lanes.Lanes(mask, left[at], jnp.zeros_like(mask))
-        task = dataclasses.replace(task, width=lanes.width_of(model, len(left), len(x)))
+        width = lanes.width_of(model, hypers, task.varies, len(left), len(x))
+        task = dataclasses.replace(task, width=width)
         found = lanes.evaluate(lanes.judged_by_few(task, plan.test), plan, every)
         means = found.test[name].reshape(len(train), -1).mean(0)
         means = jnp.where(jnp.isnan(means), -jnp.inf, means)
@@ -323,11 +324,8 @@ def _several(task, hypers, n):
         )
     (h,) = lengths
     varies = tuple(leaf.ndim > 0 for leaf in leaves)
-    return (
-        dataclasses.replace(task, varies=varies, width=lanes.width_of(task.model, h, n)),
-        hypers,
-        h,
-    )
+    width = lanes.width_of(task.model, hypers, varies, h, n)
+    return dataclasses.replace(task, varies=varies, width=width), hypers, h
 
 
 def _plan(x, targets, weight, train, test, hypers, key):
