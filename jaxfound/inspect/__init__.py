@@ -6,6 +6,7 @@ Pure functions of a model's `Params`. A *scorer* below is any function of `(para
 
 from jaxfound.inspect import (
     attribution,
+    bootstrap,
     conformal,
     dependence,
     importance,
@@ -15,6 +16,7 @@ from jaxfound.inspect import (
 
 __all__ = [
     "attribution",
+    "bootstrap",
     "conformal",
     "dependence",
     "importance",
