@@ -158,6 +158,22 @@ def test_coefficients_of_a_logistic_model(cancer):
     np.testing.assert_allclose(shown.inference.error.coef, errors[:2], rtol=1e-8)
 
 
+def test_bootstrap_intervals_of_coefficients(diabetes):
+    X, y = diabetes
+    known = jf.CoefficientDisplay.from_estimator(jf.LinearRegression().fit(X, y), X, y)
+    options = {"n_samples": 400, "random_state": 0}
+    for model, shrunk in ((jf.LinearRegression(), False), (jf.Ridge(1e4), True)):
+        model.fit(X, y)
+        shown = jf.CoefficientDisplay.from_estimator(model, X, y, **options)
+        found = shown.inference
+        np.testing.assert_allclose(found.estimate.coef, model.coef_, rtol=1e-9)
+        assert (found.low.coef < model.coef_).all()
+        assert (model.coef_ < found.high.coef).all()
+        ratio = found.error.coef / known.inference.error.coef
+        assert (ratio.mean() < 0.9) if shrunk else (0.8 < ratio.min() < ratio.max() < 1.25)
+        assert found.samples.coef.shape == (400, 10)
+
+
 def test_prediction_intervals(diabetes):
     X, y = (np.asarray(a) for a in diabetes)
     shown = jf.PredictionIntervalDisplay.from_estimator(
@@ -183,6 +199,8 @@ def test_what_has_no_answer_is_an_error(cancer, diabetes):
         jf.CoefficientDisplay.from_estimator(logistic, X, y)
     with pytest.raises(TypeError, match="expected a LinearRegression"):
         jf.CoefficientDisplay.from_estimator(ridge, *diabetes)
+    with pytest.raises(TypeError, match="expected one coefficient a column"):
+        jf.CoefficientDisplay.from_estimator(jf.SVC().fit(X, y), X, y, n_samples=10)
     with pytest.raises(ValueError, match="expected a regression"):
         jf.PredictionIntervalDisplay.from_estimator(logistic, X, y, X)
     with pytest.raises(ValueError, match="has 2 names, expected 6"):

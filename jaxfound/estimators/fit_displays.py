@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from jaxfound._checks import check_number, check_whole
@@ -27,7 +27,7 @@ from jaxfound.estimators._functional import Shape, functional
 from jaxfound.estimators._scope import compute_scope
 from jaxfound.estimators.linear import LinearRegression
 from jaxfound.estimators.logistic import LogisticRegression
-from jaxfound.inspect import conformal, influence, uncertainty
+from jaxfound.inspect import bootstrap, conformal, influence, uncertainty
 from jaxfound.model_selection.folds import k_fold
 from jaxfound.model_selection.scoring import as_scorers
 from jaxfound.models import linear, logistic
@@ -100,7 +100,8 @@ class CoefficientDisplay:
 
     Attributes:
       inference: `jaxfound.inspect.uncertainty.Inference`: estimates, standard errors, tests and
-        intervals, each with `coef` `[d]` and `intercept`.
+        intervals, each with `coef` `[d]` and `intercept`. With `n_samples` it is an
+        `inspect.bootstrap.Bootstrap`, without tests and with the samples.
     """
 
     def __init__(self, inference: Any, feature_names: Any):
@@ -115,6 +116,8 @@ class CoefficientDisplay:
         *,
         sample_weight: Any = None,
         level: float = 0.95,
+        n_samples: int | None = None,
+        random_state: Any = None,
         feature_names: Any = None,
         ax: Any = None,
     ) -> "CoefficientDisplay":
@@ -122,9 +125,13 @@ class CoefficientDisplay:
 
         Args:
           estimator: a fitted `LinearRegression`, or `LogisticRegression(C=numpy.inf)` of two
-            classes.
+            classes. With `n_samples` any that has one coefficient a column, a penalty included.
           sample_weight: frequencies, as in `fit`.
           level: probability that an interval holds the coefficient.
+          n_samples: None for the textbook's errors; a number for bootstrap intervals (BCa) from
+            as many fits, which assume no law of the noise. Those of a fit with a penalty say how
+            it varies, not how far the penalty has moved it.
+          random_state: of the samples.
 
         Raises:
           ValueError: for a penalty, which makes intervals too short, or more than two classes.
@@ -132,16 +139,18 @@ class CoefficientDisplay:
         """
         check_is_fitted(estimator)
         check_number("level", level, above=0, most=1)
-        explain, params, config = _likelihood(estimator)
         x, dtype = inputs(estimator, X)
+        classes = getattr(estimator, "classes_", None)
         with compute_scope(dtype):
             weight = None if sample_weight is None else jnp.asarray(sample_weight, dtype)
-            rows = (
-                jnp.asarray(x),
-                jnp.asarray(as_target(getattr(estimator, "classes_", None), y, dtype)),
-                weight,
-            )
-            found = explain(on_device(params, dtype), *rows, level, config=config)
+            rows = jnp.asarray(x), jnp.asarray(as_target(classes, y, dtype))
+            if n_samples is None:
+                explain, params, config = _likelihood(estimator)
+                found = explain(on_device(params, dtype), *rows, weight, level, config=config)
+            else:
+                draws = check_whole("n_samples", n_samples, least=2), random_state
+                fit = _functional(estimator, x, y, classes)
+                found = _drawn(fit, rows, weight, draws, level)
             found = give_back(found, x)
         return cls(found, names(feature_names, X, x.shape[1])).plot(ax=ax)
 
@@ -149,7 +158,8 @@ class CoefficientDisplay:
         """One interval a column; filled where it leaves zero out."""
         self.ax_, self.figure_ = new_axes(ax)
         at = np.arange(len(self.feature_names))[::-1]
-        coef, low, high = (p.coef for p in (self.inference[0], *self.inference[4:6]))
+        known = self.inference
+        coef, low, high = (p.coef for p in (known.estimate, known.low, known.high))
         clear = (low > 0) | (high < 0)
         self.ax_.hlines(at, low, high, color=np.where(clear, BLUE, GREY))
         self.ax_.scatter(coef, at, color=np.where(clear, BLUE, "white"), edgecolor=BLUE, zorder=3)
@@ -251,6 +261,35 @@ def _solved(hyper, dtype):
     return (*hyper[:-1], _solved(hyper[-1], dtype))
 
 
+def _drawn(fit, rows, weight, draws, level):
+    """Bootstrap intervals of the coefficients, for `draws`: how many samples, from what state."""
+    n_samples, state = draws
+    key = jax.random.key(check_random_state(state).randint(2**31 - 1))
+    return bootstrap.intervals(
+        *(_one_a_column, fit.model, *rows, key, weight, fit.hyper),
+        level=level,
+        n_samples=n_samples,
+        method="bca",
+        config=fit.config,
+    )
+
+
+def _one_a_column(params):
+    """The quantity that is drawn: `coef` `[d]` and `intercept`.
+
+    Raises:
+      TypeError: for params without them.
+    """
+    coef = getattr(params, "coef", None)
+    if coef is None or coef.ndim != 1:
+        raise TypeError(
+            f"estimator has {type(params).__name__} with coef "
+            f"{getattr(coef, 'shape', None)}, expected one coefficient a column `[d]`: of others "
+            "take jaxfound.inspect.bootstrap.intervals of a quantity of your own."
+        )
+    return linear.Params(coef, params.intercept)
+
+
 def _likelihood(estimator):
     """What computes the errors, the params and the config of a fitted estimator."""
     if isinstance(estimator, LinearRegression) and not estimator.positive:
@@ -271,5 +310,5 @@ def _likelihood(estimator):
         return uncertainty.maximum_likelihood, params, config
     raise TypeError(
         f"estimator is {estimator!r}, expected a LinearRegression or LogisticRegression: of others "
-        "take bootstrap intervals, with jaxfound.model_selection.search.bootstrap."
+        "take bootstrap intervals, by n_samples=1000."
     )
