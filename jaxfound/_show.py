@@ -24,7 +24,7 @@ def as_table(record: Any) -> str:
     leaves = jax.tree_util.tree_leaves_with_path(record, is_leaf=lambda leaf: leaf is None)
     rows = [(_name(path), *_described(leaf)) for path, leaf in leaves]
     return (
-        f"<table><caption>{escape(title)}</caption>"
+        f'<table><caption style="text-align: left">{escape(title)}</caption>'
         f"{_row('th', ('', 'shape', 'dtype', 'values'))}"
         f"{''.join(_row('td', cells) for cells in rows)}</table>"
     )
@@ -40,6 +40,8 @@ def _name(path):
 
 
 def _described(leaf):
+    if leaf is None:
+        return "", "", "None"
     if not hasattr(leaf, "dtype"):
         return "", type(leaf).__name__, str(leaf)
     return " × ".join(map(str, leaf.shape)), str(leaf.dtype), _values(leaf)
