@@ -23,7 +23,7 @@ from jaxfound.nn.cnn import CNN
 PACKAGE = Path(jf.__file__).parent
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 N, D = 1000, 10
-FLOAT_TARGETS = {"ridge", "linear", "influence", "hypergrad", "search", "parallel"}
+FLOAT_TARGETS = {"bootstrap", "hypergrad", "influence", "linear", "parallel", "ridge", "search"}
 
 
 def documented(path):
