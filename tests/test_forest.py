@@ -265,15 +265,13 @@ def test_a_permutation_has_every_element_once():
     for size in (1, 2, 7, 20, 784):
         for seed in range(20):
             index = jnp.arange(size, dtype=jnp.int32)
-            found = draws.permuted(jnp.full(size, seed, jnp.uint32), index, size)
+            found = draws.permuted(jnp.full(size, seed, jnp.uint32), index, draws.span(size))
             assert sorted(np.asarray(found)) == list(range(size))
 
 
 def test_draws_follow_the_weight():
     weight = jnp.asarray([0, 1, 2, 0, 5], jnp.int32)
-    drawn = sum(
-        draws.draw_rows(seed, weight, jnp.asarray(5))
-        for seed in draws.mix(jnp.arange(400, dtype=jnp.uint32))
-    )
+    seeds = draws.mix(jnp.arange(400, dtype=jnp.uint32))
+    drawn = jax.vmap(draws.draw_rows, (0, None, None))(seeds, weight, jnp.asarray(5)).sum(0)
     assert drawn.sum() == 2000
     np.testing.assert_allclose(drawn / 2000, weight / 8, atol=0.03)

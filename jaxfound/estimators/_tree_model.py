@@ -1,6 +1,7 @@
 """What trees and forests have in common as estimators: settings, labels, and predictions."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,13 +13,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from jaxfound.estimators._base import JaxEstimator, Table
+from jaxfound._threads import cores
+from jaxfound.estimators._base import JaxEstimator, Table, bucket
 from jaxfound.estimators._labels import classes_of, encoded
 from jaxfound.estimators._nodes import in_order, joined, padded, pruned, trees_of
 from jaxfound.models import forest, tree
 
 __all__ = ["TreeModel", "check_supported", "tree_settings"]
 
+_WALKED, _FEW_WALKED = 4096, 1024  # rows at once; so few that they go together
 _CRITERIA = {"log_loss": "entropy", "friedman_mse": "squared_error"}  # the same splits
 
 
@@ -120,6 +123,11 @@ class TreeModel(JaxEstimator):
         walk = _forest_leaves if isinstance(self._nodes(), forest.Params) else _tree_leaves
         return self._apply(walk, _for_walks(self._nodes()), X, ensure_all_finite="allow-nan")
 
+    def _rows_at_once(self, n, d):
+        """So few that they stay in a cache while all trees see them, and every core has some."""
+        chunks = cores() * -(-n // (cores() * _WALKED)) if n > _FEW_WALKED else 1
+        return bucket(-(-n // chunks), d)
+
     def _check_fitted(self) -> None:
         if "params_" not in vars(self):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first.")
@@ -176,22 +184,26 @@ def tree_settings(
     return hyper, config
 
 
-@jax.jit
+# Kernels of a few thousand rows are not worth a second thread: chunks of rows are spread instead.
+_jit = partial(jax.jit, compiler_options={"xla_cpu_multi_thread_eigen": False})
+
+
+@_jit
 def _tree_shares(params, x):
     return tree.shares(params, x)
 
 
-@jax.jit
+@_jit
 def _forest_shares(params, x):
     return forest.shares(params, x)
 
 
-@jax.jit
+@_jit
 def _tree_leaves(params, x):
     return tree.apply(params, x)
 
 
-@jax.jit
+@_jit
 def _forest_leaves(params, x):
     return forest.apply(params, x).T
 

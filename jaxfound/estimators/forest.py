@@ -4,7 +4,6 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import jax
@@ -17,14 +16,15 @@ from sklearn.metrics import accuracy_score, r2_score
 
 from jaxfound._threads import cores, on_cores
 from jaxfound.estimators import _nodes
-from jaxfound.estimators._base import all_or_nothing, placed
+from jaxfound.estimators._base import all_or_nothing
+from jaxfound.estimators._growth import grown_pool, prepared
 from jaxfound.estimators._scope import compute_scope
 from jaxfound.estimators._tree_model import TreeModel
 from jaxfound.estimators.tree import DecisionTreeClassifier, DecisionTreeRegressor
-from jaxfound.models import forest, tree
+from jaxfound.models import forest
 from jaxfound.numerics import leaves
 
-__all__ = ["RandomForestClassifier", "RandomForestRegressor", "grow_trees"]
+__all__ = ["RandomForestClassifier", "RandomForestRegressor"]
 
 
 class _Forest(TreeModel):
@@ -42,15 +42,15 @@ class _Forest(TreeModel):
         config = forest.Config(config, n_new, given.bootstrap, in_bags and given.bootstrap)
         with compute_scope(table.dtype):
             seed = np.asarray(forest.seeds(self._key(), given.n_estimators))
-            x, y, weight = placed(table)
-            rows = _binned(x, y, weight, channels=tree.channels_of(config.trees, y))
+            ground = prepared(table, config)
             if n_new:
-                new = self._pruned(self._grown(rows, hyper, seed[first:], config))
+                new = self._pruned(self._grown(ground, hyper, seed[first:]))
                 old = [self.params_] if first else []
                 self.params_ = _nodes.joined([*old, new], given.n_estimators)
-            self._bag, self._trees = (rows.weight, rows.weight_unit, hyper, seed), None
+            rows, self._trees = ground.rows, None
+            self._bag = (rows.weight, rows.weight_unit, hyper, seed)
             if given.oob_score:
-                found = _out_of_bag(self.params_, x, rows, hyper, seed)
+                found = _out_of_bag(self.params_, ground.x, rows, hyper, seed)
                 self._judge(table, *(np.asarray(part)[: len(table.x)] for part in found))
         return self
 
@@ -88,16 +88,14 @@ class _Forest(TreeModel):
         whole = (weight == np.round(weight)).all()
         return int(weight.sum() if whole else (weight > 0).sum())
 
-    def _grown(self, rows, hyper, seed, config):
+    def _grown(self, ground, hyper, seed):
         """Pools of trees of the given seeds, as many at once as there are cores."""
         given: Any = self
-        size = _pool_size(len(rows.weight), len(seed), config)
+        size = _pool_size(len(ground.rows.weight), len(seed), ground.config)
         pools = np.resize(seed, (-(-len(seed) // size), size))  # the last trees may be too many
 
         def one(seed):
-            found, _ = grow_trees(rows, hyper, seed, config=config)
-            nodes = tree.Params._make(np.asarray(leaf[0]) for leaf in found.nodes)
-            pool = _nodes.in_order(nodes, np.asarray(found.root[0]))
+            pool = _nodes.in_order(*grown_pool(ground, hyper, seed))
             advance(size)
             return pool
 
@@ -223,8 +221,6 @@ class RandomForestRegressor(_Forest, reference.RandomForestRegressor):
         return self._fit_forest(X, y, sample_weight)
 
 
-_binned = partial(jax.jit, static_argnames="channels")(leaves.binned_rows)
-grow_trees = partial(jax.jit, static_argnames="config")(forest.grow)
 _out_of_bag = jax.jit(forest.out_of_bag)
 _in_bag = jax.jit(forest.in_bag)
 
