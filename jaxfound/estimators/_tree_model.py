@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
@@ -42,6 +43,10 @@ class TreeModel(JaxEstimator):
         given: Any = self
         given._validate_params()
         check_supported(given)
+        if issparse(y):
+            raise TypeError("y is a sparse matrix, expected a dense array: give y.toarray().")
+        if given.criterion == "poisson":
+            _check_poisson(np.asarray(y))
         finite = {"ensure_all_finite": "allow-nan", "multi_output": True}
         table = self._table(X, y, sample_weight, **finite)
         if table.weight is not None and not (table.weight > 0).any():
@@ -53,7 +58,6 @@ class TreeModel(JaxEstimator):
             table = table._replace(y=y)
         if not is_classifier(self):
             y = y.astype(table.dtype)
-            _check_poisson(given.criterion, y)
             table = table._replace(y=y)
         elif y.ndim == 1:
             self.classes_ = classes_of(table)
@@ -261,8 +265,8 @@ def check_supported(model: Any) -> None:
         )
 
 
-def _check_poisson(criterion, y):
-    if criterion == "poisson" and (y.min() < 0 or y.sum() <= 0):
+def _check_poisson(y):
+    if y.min() < 0 or y.sum() <= 0:
         raise ValueError(
             "y has negative values or a sum that is not positive, expected counts or rates: "
             "Some value(s) of y are negative which is not allowed for Poisson regression, or the "

@@ -21,7 +21,7 @@ from jaxfound.estimators._growth import grown_pool, prepared
 from jaxfound.estimators._scope import compute_scope
 from jaxfound.estimators._tree_model import TreeModel
 from jaxfound.estimators.tree import DecisionTreeClassifier, DecisionTreeRegressor
-from jaxfound.models import forest
+from jaxfound.models import forest, tree
 from jaxfound.numerics import leaves
 
 __all__ = ["RandomForestClassifier", "RandomForestRegressor"]
@@ -41,7 +41,7 @@ class _Forest(TreeModel):
         hyper = forest.Hyper._make((trees, np.asarray(drawn or np.inf, table.dtype)))
         config = forest.Config(config, n_new, given.bootstrap, in_bags and given.bootstrap)
         with compute_scope(table.dtype):
-            seed = np.asarray(forest.seeds(self._key(), given.n_estimators))
+            seed = np.asarray(_seeds(self._key(), given.n_estimators))
             ground = prepared(table, config)
             if n_new:
                 new = self._pruned(self._grown(ground, hyper, seed[first:]))
@@ -95,12 +95,14 @@ class _Forest(TreeModel):
         pools = np.resize(seed, (-(-len(seed) // size), size))  # the last trees may be too many
 
         def one(seed):
-            pool = _nodes.in_order(*grown_pool(ground, hyper, seed))
+            pool = _nodes.used(*grown_pool(ground, hyper, seed))
             advance(size)
             return pool
 
         with _bar(given.verbose, len(seed)) as advance:
-            return _nodes.joined(on_cores(one, list(pools)), len(seed))
+            grown = _nodes.joined(on_cores(one, list(pools)), pools.size)
+        nodes = tree.Params._make(leaf[0] for leaf in grown.nodes)
+        return _nodes.in_order(nodes, grown.root[0, : len(seed)])
 
     def _judge(self, table, total, count):
         """Predictions by the trees that have not seen a row."""
@@ -221,13 +223,14 @@ class RandomForestRegressor(_Forest, reference.RandomForestRegressor):
         return self._fit_forest(X, y, sample_weight)
 
 
+_seeds = jax.jit(forest.seeds, static_argnums=1)
 _out_of_bag = jax.jit(forest.out_of_bag)
 _in_bag = jax.jit(forest.in_bag)
 
 
 def _pool_size(n, n_trees, config):
     """So many trees in each pool that every core has as many pools."""
-    most = forest.pool_size(n, forest.MOST_POOLED, config)
+    most = forest.most_pooled(n, config)
     rounds = -(-n_trees // (most * cores()))
     return -(-n_trees // (rounds * cores()))
 

@@ -18,7 +18,6 @@ from jaxfound.numerics.descent import descend
 from jaxfound.numerics.growth import Problem
 
 __all__ = [
-    "MOST_POOLED",
     "Config",
     "Hyper",
     "Params",
@@ -27,6 +26,7 @@ __all__ = [
     "fit_seeds",
     "grow",
     "in_bag",
+    "most_pooled",
     "out_of_bag",
     "planted",
     "pool_size",
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _POOL_ROWS = 20_000  # of a pool: its codes and rows stay in a second-level cache
-MOST_POOLED = 20
+_POOLED = 20  # trees at most
 _MOST_DRAWN = 16  # times n
 _TREES = tree.Config()
 
@@ -211,16 +211,19 @@ def in_bag(rows: leaves.Rows, hyper: Hyper, seed: Shaped[Array, ""]) -> Int[Arra
 
 def seeds(key: Key, n_trees: int, first: int = 0) -> Shaped[Array, " t"]:
     """Of trees `first` and following: that of a tree does not depend on how many there are."""
-    trees = jnp.arange(first, first + n_trees)
+    trees = jnp.arange(first, first + n_trees, dtype=jnp.int32)
     return jax.vmap(lambda i: jax.random.bits(jax.random.fold_in(key, i), (), jnp.uint32))(trees)
 
 
 def pool_size(n: int, n_trees: int, config: Config) -> int:
     """How many trees grow together: a divisor of their number."""
-    if config.trees.max_leaf_nodes is not None:
-        return 1
-    most = max(1, min(MOST_POOLED, _POOL_ROWS // n, n_trees))
+    most = min(most_pooled(n, config), n_trees)
     return next(g for g in range(most, 0, -1) if n_trees % g == 0)
+
+
+def most_pooled(n: int, config: Config) -> int:
+    """How many trees of `n` rows a pool should have at most."""
+    return 1 if config.trees.max_leaf_nodes is not None else max(1, min(_POOLED, _POOL_ROWS // n))
 
 
 def _over_trees(params, x, add, *more):

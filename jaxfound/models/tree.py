@@ -180,13 +180,13 @@ def view_of(rows: leaves.Rows, config: Config) -> View:
 
 def plan_of(rows: leaves.Rows, trees: int, config: Config) -> Plan:
     """All that the program of a growth depends on."""
-    n = len(rows.weight)
+    n, classes = len(rows.weight), config.classes
     return Plan(
         rows=n,
         trees=trees,
         tried=_tried(config, len(rows.bins.low)),
         capacity=trees * min(config.max_nodes or 2 * n, 2 * n),
-        channels=channels_of(config, rows.value.T),
+        channels=Channels(config.criterion, classes, 0 if classes else len(rows.value)),
         missing=config.missing,
         count_rows=config.count_rows,
     )
