@@ -313,6 +313,6 @@ def _leaves(order, made, is_leaf, present, plan):
     place = jnp.arange(size, dtype=jnp.int32)
     leaf = mark[jax.lax.cummax(jnp.where(mark >= 0, place, 0))]
     row = order[place + made[leaf, 2] % 2 * plan.half]
-    held = place % plan.rows < jnp.repeat(present, plan.rows, total_repeat_length=size)
-    found = jnp.full(size + 1, NO_CHILD, jnp.int32).at[jnp.where(held, row, size)].set(leaf)
+    held = jnp.arange(plan.rows, dtype=jnp.int32)[None] < present[:, None]
+    found = jnp.full(size + 1, NO_CHILD, jnp.int32).at[jnp.where(held.ravel(), row, size)].set(leaf)
     return found[:size].reshape(plan.trees, plan.rows)
