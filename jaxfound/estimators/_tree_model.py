@@ -134,7 +134,10 @@ class TreeModel(JaxEstimator):
 
     def _check_fitted(self) -> None:
         if "params_" not in vars(self):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first.")
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with "
+                "appropriate arguments before using this estimator."
+            )
 
     def _nodes(self) -> Any:
         return vars(self)["params_"]
@@ -248,6 +251,10 @@ def check_supported(model: Any) -> None:
     Raises:
       ValueError: for such a setting.
     """
+    if not isinstance(model.criterion, str):
+        raise ValueError(
+            f"criterion is {model.criterion!r}, expected a name: objects compute on the host."
+        )
     if model.criterion == "absolute_error":
         raise ValueError(
             "criterion is 'absolute_error', expected 'squared_error', 'friedman_mse' or 'poisson': "
@@ -266,9 +273,13 @@ def check_supported(model: Any) -> None:
 
 
 def _check_poisson(y):
-    if y.min() < 0 or y.sum() <= 0:
+    if y.min() < 0:
         raise ValueError(
-            "y has negative values or a sum that is not positive, expected counts or rates: "
-            "Some value(s) of y are negative which is not allowed for Poisson regression, or the "
-            "Sum of y is not positive which is necessary for Poisson regression."
+            "Some value(s) of y are negative which is not allowed for Poisson regression: expected "
+            "counts or rates."
+        )
+    if y.sum() <= 0:
+        raise ValueError(
+            "Sum of y is not strictly positive which is necessary for Poisson regression: y is not "
+            "positive anywhere, expected counts or rates for the criterion of Poisson."
         )

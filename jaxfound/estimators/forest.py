@@ -34,6 +34,8 @@ class _Forest(TreeModel):
         given: Any = self
         in_bags = class_weight == "balanced_subsample"
         table = self._prepared(X, y, sample_weight, None if in_bags else class_weight)
+        if given.oob_score and is_classifier(self) and self.n_outputs_ > 1:
+            _check_judged(self._n_classes())
         first = self._first_new()
         n_new = given.n_estimators - first
         drawn = self._n_drawn(table)
@@ -62,7 +64,10 @@ class _Forest(TreeModel):
         """How many trees there are already."""
         given: Any = self
         if not given.bootstrap and given.max_samples is not None:
-            raise ValueError("max_samples is given beside bootstrap=False, expected None.")
+            raise ValueError(
+                "`max_sample` cannot be set if `bootstrap=False`. Either switch to "
+                "`bootstrap=True` or set `max_sample=None`."
+            )
         if not given.bootstrap and given.oob_score:
             raise ValueError("Out of bag estimation only available if bootstrap=True.")
         first = self.params_.root.size if given.warm_start and "params_" in vars(self) else 0
@@ -102,7 +107,7 @@ class _Forest(TreeModel):
         with _bar(given.verbose, len(seed)) as advance:
             grown = _nodes.joined(on_cores(one, list(pools)), pools.size)
         nodes = tree.Params._make(leaf[0] for leaf in grown.nodes)
-        return _nodes.in_order(nodes, grown.root[0, : len(seed)])
+        return _nodes.in_order(nodes, np.asarray(grown.root[0, : len(seed)]))
 
     def _judge(self, table, total, count):
         """Predictions by the trees that have not seen a row."""
@@ -152,10 +157,11 @@ class _Forest(TreeModel):
         """The rows that each tree has drawn."""
         self._check_fitted()
         weight, unit, hyper, seed = self._bag
-        rows = leaves.Rows._make((None, None, None, weight, unit, None, None))
+        known = leaves.Rows._make((None, None, None, weight, unit, None, None))
         with compute_scope(unit.dtype):
-            drawn = [np.asarray(_in_bag(rows, hyper, one)) for one in seed]
-        return [np.repeat(np.arange(len(counts)), counts) for counts in drawn]
+            drawn = [np.asarray(_in_bag(known, hyper, one)) for one in seed]
+        rows = np.arange(len(drawn[0]), dtype=np.int32)
+        return [np.repeat(rows, counts) for counts in drawn]
 
     def apply(self, X: Any) -> Any:
         """The leaf of each row in every tree `[n t]`, a node of its `tree_`."""
@@ -233,6 +239,14 @@ def _pool_size(n, n_trees, config):
     most = forest.most_pooled(n, config)
     rounds = -(-n_trees // (most * cores()))
     return -(-n_trees // (rounds * cores()))
+
+
+def _check_judged(n_classes):
+    if max(n_classes) > 2:
+        raise ValueError(
+            "The type of target cannot be used to compute OOB estimates: y has several outputs of "
+            f"{max(n_classes)} classes, expected 2 of each. Fit with oob_score=False."
+        )
 
 
 def _squeezed(values):

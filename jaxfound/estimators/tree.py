@@ -25,7 +25,7 @@ class _Tree(TreeModel):
         alone = forest.Config(config, n_trees=1, bootstrap=False)
         with compute_scope(table.dtype):
             seed = np.asarray(jax.random.bits(self._key(), (1,), np.uint32))
-            hyper = forest.Hyper(hyper, np.asarray(np.inf, table.dtype))
+            hyper = forest.Hyper._make((hyper, np.asarray(np.inf, table.dtype)))
             grown = grown_pool(prepared(table, alone), hyper, seed)
         nodes = self._pruned(_nodes.in_order(*grown))
         self.max_features_ = config.max_features or self.n_features_in_

@@ -226,7 +226,8 @@ def _push(state, plan, opened, pushed, stack):
             2, dtype=jnp.int32
         )
         rows, pushed = rows[larger_first], pushed[larger_first]
-    kind = sum((rows[:, 2] <= size).astype(jnp.int32) for size, _ in plan.small)
+    sizes = jnp.asarray([size for size, _ in plan.small], jnp.int32)
+    kind = (rows[None, :, 2] <= sizes[:, None]).sum(0, dtype=jnp.int32)
     begins, nowhere = plan.depots
     place = jnp.full(len(pushed), nowhere, jnp.int32)
     mine = pushed[None] & (kind[None] == jnp.arange(stack, len(begins), dtype=jnp.int32)[:, None])
