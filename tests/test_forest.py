@@ -198,6 +198,14 @@ def test_missing_values_go_to_the_better_side():
     np.testing.assert_array_equal(tree.predict(params, jnp.asarray(x)), y)
 
 
+def test_no_leaf_has_the_rate_zero():
+    """A Poisson rate of zero says that more is impossible."""
+    x = jnp.arange(8, dtype=jnp.float32)[:, None]
+    y = jnp.asarray([0, 0, 0, 0, 1, 0, 4, 9], jnp.float32)
+    params, _ = tree.fit(x, y, config=tree.Config("poisson", n_classes=()))
+    assert (tree.predict(params, x) > 0).all()
+
+
 def test_several_outputs():
     x, y = diabetes()
     params, _ = tree.fit(x, jnp.stack([y, -y], 1), config=TARGETS)
