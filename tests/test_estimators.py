@@ -22,8 +22,8 @@ from threadpoolctl import threadpool_info
 
 import jaxfound as jf
 from jaxfound.estimators._base import bucket
-from jaxfound.estimators.forest import grow_trees
-from jaxfound.models import linear, linear_svm, logistic, pca, svm, tree
+from jaxfound.estimators._growth import growth
+from jaxfound.models import linear, linear_svm, logistic, pca, svm
 
 ESTIMATORS = (
     jf.LinearRegression(),
@@ -98,7 +98,7 @@ def test_jax_in_jax_out_on_its_device(estimator, data):
 
 @each
 def test_a_changed_number_of_rows_compiles_once(estimator, data):
-    fits = (linear.fit, linear_svm.fit, logistic.fit, pca.jitted, svm.fit, tree.fit, grow_trees)
+    fits = (linear.fit, linear_svm.fit, logistic.fit, pca.jitted, svm.fit, growth)
     clone(estimator).fit(data[0][:500], data[1][:500])
     before = [fit._cache_size() for fit in fits]
     for n in (481, 490, 512):

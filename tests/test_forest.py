@@ -198,6 +198,14 @@ def test_missing_values_go_to_the_better_side():
     np.testing.assert_array_equal(tree.predict(params, jnp.asarray(x)), y)
 
 
+def test_no_leaf_has_the_rate_zero():
+    """A Poisson rate of zero says that more is impossible."""
+    x = jnp.arange(8, dtype=jnp.float32)[:, None]
+    y = jnp.asarray([0, 0, 0, 0, 1, 0, 4, 9], jnp.float32)
+    params, _ = tree.fit(x, y, config=tree.Config("poisson", n_classes=()))
+    assert (tree.predict(params, x) > 0).all()
+
+
 def test_several_outputs():
     x, y = diabetes()
     params, _ = tree.fit(x, jnp.stack([y, -y], 1), config=TARGETS)
@@ -265,15 +273,13 @@ def test_a_permutation_has_every_element_once():
     for size in (1, 2, 7, 20, 784):
         for seed in range(20):
             index = jnp.arange(size, dtype=jnp.int32)
-            found = draws.permuted(jnp.full(size, seed, jnp.uint32), index, size)
+            found = draws.permuted(jnp.full(size, seed, jnp.uint32), index, draws.span(size))
             assert sorted(np.asarray(found)) == list(range(size))
 
 
 def test_draws_follow_the_weight():
     weight = jnp.asarray([0, 1, 2, 0, 5], jnp.int32)
-    drawn = sum(
-        draws.draw_rows(seed, weight, jnp.asarray(5))
-        for seed in draws.mix(jnp.arange(400, dtype=jnp.uint32))
-    )
+    seeds = draws.mix(jnp.arange(400, dtype=jnp.uint32))
+    drawn = jax.vmap(draws.draw_rows, (0, None, None))(seeds, weight, jnp.asarray(5)).sum(0)
     assert drawn.sum() == 2000
     np.testing.assert_allclose(drawn / 2000, weight / 8, atol=0.03)

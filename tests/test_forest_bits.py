@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-DIGEST = "2dad54bff67e6ed748b4906b34470212d82ab09fa68b4e76da4ccdd72c64252a"
+DIGEST = "b316598c1134dad12f33dd79588a7d4ade36f6ddfa56dd4b31df6058ff7eff99"
 SCRIPT = Path(__file__).with_name("tree_digest.py")
 
 

@@ -11,6 +11,7 @@ from sklearn import ensemble, tree
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
 import jaxfound as jf
+from jaxfound.estimators import _growth
 from jaxfound.model_selection import cross_val_score
 
 
@@ -103,6 +104,12 @@ def test_a_warm_start_adds_the_trees_that_were_missing(forest, iris):
     model = jf.RandomForestClassifier(n_estimators=7, warm_start=True, random_state=0).fit(*iris)
     model.set_params(n_estimators=20).fit(*iris)
     np.testing.assert_array_equal(model.predict_proba(iris[0]), forest.predict_proba(iris[0]))
+
+
+def test_the_shape_that_small_data_are_padded_to_changes_nothing(forest, iris, monkeypatch):
+    monkeypatch.setattr(_growth, "_padded", lambda n, d: None)
+    model = jf.RandomForestClassifier(n_estimators=20, random_state=0).fit(*iris)
+    jax.tree.map(np.testing.assert_array_equal, model.params_, forest.params_)
 
 
 def test_rows_of_weight_zero_change_nothing(forest, iris):

@@ -174,10 +174,14 @@ class JaxEstimator(BaseEstimator):
         dtype = _computed_in(rows.dtype)
         with compute_scope(dtype):
             known = _cast(params, dtype)
-            out, finite = map_rows(function, known, rows, dtype, bucket(*rows.shape))
+            out, finite = map_rows(function, known, rows, dtype, self._rows_at_once(*rows.shape))
         if not finite:
             self._refuse_infinite(rows, checks)
         return out.astype(rows.dtype) if _is_half(rows.dtype) else out
+
+    def _rows_at_once(self, n, d):
+        """Of rows to compute with, how many one call may get."""
+        return bucket(n, d)
 
     def _refuse_infinite(self, rows, checks):
         allowed = checks.get("ensure_all_finite", True)
@@ -206,10 +210,17 @@ def all_or_nothing(fit: _Fit) -> _Fit:
     return wrapped
 
 
-def placed(table: Table) -> tuple[Any, Any, Any]:
-    """x, y and weight on the device, rows padded to a bucket with zero weight."""
-    n, size = table.x.shape[0], bucket(*table.x.shape)
-    x = _place(table.x, table.dtype, size)
+def placed(table: Table, shape: tuple[int, int] | None = None) -> tuple[Any, Any, Any]:
+    """x, y and weight on the device, rows padded to a bucket with zero weight.
+
+    A `shape` says how many rows and columns there shall be instead.
+    """
+    n, d = table.x.shape
+    size, width = shape or (bucket(n, d), d)
+    x = table.x
+    if width > d:
+        x = (jnp if isinstance(x, jax.Array) else np).pad(x, [(0, 0), (0, width - d)])
+    x = _place(x, table.dtype, size)
     y = None if table.y is None else _place(table.y, table.y.dtype, size)
     if table.weight is None and table.x.size > _PADDED_SIZE:
         return x, y, None

@@ -14,7 +14,7 @@ from sklearn.tree._tree import Tree, _build_pruned_tree_ccp
 from jaxfound.estimators._base import bucket
 from jaxfound.models import forest, tree
 
-__all__ = ["importances", "in_order", "joined", "padded", "pruned", "trees_of", "view"]
+__all__ = ["importances", "in_order", "joined", "padded", "pruned", "trees_of", "used", "view"]
 
 _NOTHING = -2  # scikit-learn's feature and threshold of a leaf
 
@@ -31,6 +31,12 @@ def in_order(nodes: Any, roots: np.ndarray) -> forest.Params:
     is_leaf = kept.left == tree.NO_CHILD
     kept = kept._replace(left=np.where(is_leaf, kept.left, place[kept.left]))
     return _pool(kept, np.append(0, sizes.cumsum()[:-1]))
+
+
+def used(nodes: Any, roots: np.ndarray) -> forest.Params:
+    """The places of a table that growth has filled, which are the first: one pool `[1 s]`."""
+    size = max(int(nodes.left.max()) + 2, len(roots))
+    return _pool(tree.Params._make(leaf[:size].copy() for leaf in nodes), roots)
 
 
 def joined(pools: Sequence[forest.Params], n_trees: int) -> forest.Params:

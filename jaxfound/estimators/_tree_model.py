@@ -1,24 +1,28 @@
 """What trees and forests have in common as estimators: settings, labels, and predictions."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from jaxfound.estimators._base import JaxEstimator, Table
+from jaxfound._threads import cores
+from jaxfound.estimators._base import JaxEstimator, Table, bucket
 from jaxfound.estimators._labels import classes_of, encoded
 from jaxfound.estimators._nodes import in_order, joined, padded, pruned, trees_of
 from jaxfound.models import forest, tree
 
 __all__ = ["TreeModel", "check_supported", "tree_settings"]
 
+_WALKED, _FEW_WALKED = 4096, 1024  # rows at once; so few that they go together
 _CRITERIA = {"log_loss": "entropy", "friedman_mse": "squared_error"}  # the same splits
 
 
@@ -39,6 +43,10 @@ class TreeModel(JaxEstimator):
         given: Any = self
         given._validate_params()
         check_supported(given)
+        if issparse(y):
+            raise TypeError("y is a sparse matrix, expected a dense array: give y.toarray().")
+        if given.criterion == "poisson":
+            _check_poisson(np.asarray(y))
         finite = {"ensure_all_finite": "allow-nan", "multi_output": True}
         table = self._table(X, y, sample_weight, **finite)
         if table.weight is not None and not (table.weight > 0).any():
@@ -50,7 +58,6 @@ class TreeModel(JaxEstimator):
             table = table._replace(y=y)
         if not is_classifier(self):
             y = y.astype(table.dtype)
-            _check_poisson(given.criterion, y)
             table = table._replace(y=y)
         elif y.ndim == 1:
             self.classes_ = classes_of(table)
@@ -120,9 +127,17 @@ class TreeModel(JaxEstimator):
         walk = _forest_leaves if isinstance(self._nodes(), forest.Params) else _tree_leaves
         return self._apply(walk, _for_walks(self._nodes()), X, ensure_all_finite="allow-nan")
 
+    def _rows_at_once(self, n, d):
+        """So few that they stay in a cache while all trees see them, and every core has some."""
+        chunks = cores() * -(-n // (cores() * _WALKED)) if n > _FEW_WALKED else 1
+        return bucket(-(-n // chunks), d)
+
     def _check_fitted(self) -> None:
         if "params_" not in vars(self):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first.")
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with "
+                "appropriate arguments before using this estimator."
+            )
 
     def _nodes(self) -> Any:
         return vars(self)["params_"]
@@ -176,22 +191,26 @@ def tree_settings(
     return hyper, config
 
 
-@jax.jit
+# Kernels of a few thousand rows are not worth a second thread: chunks of rows are spread instead.
+_jit = partial(jax.jit, compiler_options={"xla_cpu_multi_thread_eigen": False})
+
+
+@_jit
 def _tree_shares(params, x):
     return tree.shares(params, x)
 
 
-@jax.jit
+@_jit
 def _forest_shares(params, x):
     return forest.shares(params, x)
 
 
-@jax.jit
+@_jit
 def _tree_leaves(params, x):
     return tree.apply(params, x)
 
 
-@jax.jit
+@_jit
 def _forest_leaves(params, x):
     return forest.apply(params, x).T
 
@@ -232,6 +251,10 @@ def check_supported(model: Any) -> None:
     Raises:
       ValueError: for such a setting.
     """
+    if not isinstance(model.criterion, str):
+        raise ValueError(
+            f"criterion is {model.criterion!r}, expected a name: objects compute on the host."
+        )
     if model.criterion == "absolute_error":
         raise ValueError(
             "criterion is 'absolute_error', expected 'squared_error', 'friedman_mse' or 'poisson': "
@@ -249,10 +272,14 @@ def check_supported(model: Any) -> None:
         )
 
 
-def _check_poisson(criterion, y):
-    if criterion == "poisson" and (y.min() < 0 or y.sum() <= 0):
+def _check_poisson(y):
+    if y.min() < 0:
         raise ValueError(
-            "y has negative values or a sum that is not positive, expected counts or rates: "
-            "Some value(s) of y are negative which is not allowed for Poisson regression, or the "
-            "Sum of y is not positive which is necessary for Poisson regression."
+            "Some value(s) of y are negative which is not allowed for Poisson regression: expected "
+            "counts or rates."
+        )
+    if y.sum() <= 0:
+        raise ValueError(
+            "Sum of y is not strictly positive which is necessary for Poisson regression: y is not "
+            "positive anywhere, expected counts or rates for the criterion of Poisson."
         )

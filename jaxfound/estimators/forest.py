@@ -4,7 +4,6 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import jax
@@ -17,14 +16,15 @@ from sklearn.metrics import accuracy_score, r2_score
 
 from jaxfound._threads import cores, on_cores
 from jaxfound.estimators import _nodes
-from jaxfound.estimators._base import all_or_nothing, placed
+from jaxfound.estimators._base import all_or_nothing
+from jaxfound.estimators._growth import grown_pool, prepared
 from jaxfound.estimators._scope import compute_scope
 from jaxfound.estimators._tree_model import TreeModel
 from jaxfound.estimators.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from jaxfound.models import forest, tree
 from jaxfound.numerics import leaves
 
-__all__ = ["RandomForestClassifier", "RandomForestRegressor", "grow_trees"]
+__all__ = ["RandomForestClassifier", "RandomForestRegressor"]
 
 
 class _Forest(TreeModel):
@@ -34,6 +34,8 @@ class _Forest(TreeModel):
         given: Any = self
         in_bags = class_weight == "balanced_subsample"
         table = self._prepared(X, y, sample_weight, None if in_bags else class_weight)
+        if given.oob_score and is_classifier(self) and self.n_outputs_ > 1:
+            _check_judged(self._n_classes())
         first = self._first_new()
         n_new = given.n_estimators - first
         drawn = self._n_drawn(table)
@@ -41,16 +43,16 @@ class _Forest(TreeModel):
         hyper = forest.Hyper._make((trees, np.asarray(drawn or np.inf, table.dtype)))
         config = forest.Config(config, n_new, given.bootstrap, in_bags and given.bootstrap)
         with compute_scope(table.dtype):
-            seed = np.asarray(forest.seeds(self._key(), given.n_estimators))
-            x, y, weight = placed(table)
-            rows = _binned(x, y, weight, channels=tree.channels_of(config.trees, y))
+            seed = np.asarray(_seeds(self._key(), given.n_estimators))
+            ground = prepared(table, config)
             if n_new:
-                new = self._pruned(self._grown(rows, hyper, seed[first:], config))
+                new = self._pruned(self._grown(ground, hyper, seed[first:]))
                 old = [self.params_] if first else []
                 self.params_ = _nodes.joined([*old, new], given.n_estimators)
-            self._bag, self._trees = (rows.weight, rows.weight_unit, hyper, seed), None
+            rows, self._trees = ground.rows, None
+            self._bag = (rows.weight, rows.weight_unit, hyper, seed)
             if given.oob_score:
-                found = _out_of_bag(self.params_, x, rows, hyper, seed)
+                found = _out_of_bag(self.params_, ground.x, rows, hyper, seed)
                 self._judge(table, *(np.asarray(part)[: len(table.x)] for part in found))
         return self
 
@@ -62,7 +64,10 @@ class _Forest(TreeModel):
         """How many trees there are already."""
         given: Any = self
         if not given.bootstrap and given.max_samples is not None:
-            raise ValueError("max_samples is given beside bootstrap=False, expected None.")
+            raise ValueError(
+                "`max_sample` cannot be set if `bootstrap=False`. Either switch to "
+                "`bootstrap=True` or set `max_sample=None`."
+            )
         if not given.bootstrap and given.oob_score:
             raise ValueError("Out of bag estimation only available if bootstrap=True.")
         first = self.params_.root.size if given.warm_start and "params_" in vars(self) else 0
@@ -88,21 +93,21 @@ class _Forest(TreeModel):
         whole = (weight == np.round(weight)).all()
         return int(weight.sum() if whole else (weight > 0).sum())
 
-    def _grown(self, rows, hyper, seed, config):
+    def _grown(self, ground, hyper, seed):
         """Pools of trees of the given seeds, as many at once as there are cores."""
         given: Any = self
-        size = _pool_size(len(rows.weight), len(seed), config)
+        size = _pool_size(len(ground.rows.weight), len(seed), ground.config)
         pools = np.resize(seed, (-(-len(seed) // size), size))  # the last trees may be too many
 
         def one(seed):
-            found, _ = grow_trees(rows, hyper, seed, config=config)
-            nodes = tree.Params._make(np.asarray(leaf[0]) for leaf in found.nodes)
-            pool = _nodes.in_order(nodes, np.asarray(found.root[0]))
+            pool = _nodes.used(*grown_pool(ground, hyper, seed))
             advance(size)
             return pool
 
         with _bar(given.verbose, len(seed)) as advance:
-            return _nodes.joined(on_cores(one, list(pools)), len(seed))
+            grown = _nodes.joined(on_cores(one, list(pools)), pools.size)
+        nodes = tree.Params._make(leaf[0] for leaf in grown.nodes)
+        return _nodes.in_order(nodes, np.asarray(grown.root[0, : len(seed)]))
 
     def _judge(self, table, total, count):
         """Predictions by the trees that have not seen a row."""
@@ -152,10 +157,11 @@ class _Forest(TreeModel):
         """The rows that each tree has drawn."""
         self._check_fitted()
         weight, unit, hyper, seed = self._bag
-        rows = leaves.Rows._make((None, None, None, weight, unit, None, None))
+        known = leaves.Rows._make((None, None, None, weight, unit, None, None))
         with compute_scope(unit.dtype):
-            drawn = [np.asarray(_in_bag(rows, hyper, one)) for one in seed]
-        return [np.repeat(np.arange(len(counts)), counts) for counts in drawn]
+            drawn = [np.asarray(_in_bag(known, hyper, one)) for one in seed]
+        rows = np.arange(len(drawn[0]), dtype=np.int32)
+        return [np.repeat(rows, counts) for counts in drawn]
 
     def apply(self, X: Any) -> Any:
         """The leaf of each row in every tree `[n t]`, a node of its `tree_`."""
@@ -223,17 +229,24 @@ class RandomForestRegressor(_Forest, reference.RandomForestRegressor):
         return self._fit_forest(X, y, sample_weight)
 
 
-_binned = partial(jax.jit, static_argnames="channels")(leaves.binned_rows)
-grow_trees = partial(jax.jit, static_argnames="config")(forest.grow)
+_seeds = jax.jit(forest.seeds, static_argnums=1)
 _out_of_bag = jax.jit(forest.out_of_bag)
 _in_bag = jax.jit(forest.in_bag)
 
 
 def _pool_size(n, n_trees, config):
     """So many trees in each pool that every core has as many pools."""
-    most = forest.pool_size(n, forest.MOST_POOLED, config)
+    most = forest.most_pooled(n, config)
     rounds = -(-n_trees // (most * cores()))
     return -(-n_trees // (rounds * cores()))
+
+
+def _check_judged(n_classes):
+    if max(n_classes) > 2:
+        raise ValueError(
+            "The type of target cannot be used to compute OOB estimates: y has several outputs of "
+            f"{max(n_classes)} classes, expected 2 of each. Fit with oob_score=False."
+        )
 
 
 def _squeezed(values):

@@ -1,15 +1,17 @@
 """DecisionTreeClassifier and DecisionTreeRegressor."""
 
-from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 from sklearn import tree as reference
 
 from jaxfound.estimators import _nodes
 from jaxfound.estimators._base import all_or_nothing
+from jaxfound.estimators._growth import grown_pool, prepared
+from jaxfound.estimators._scope import compute_scope
 from jaxfound.estimators._tree_model import TreeModel
-from jaxfound.models import tree
+from jaxfound.models import forest
 
 __all__ = ["DecisionTreeClassifier", "DecisionTreeRegressor"]
 
@@ -20,10 +22,12 @@ class _Tree(TreeModel):
     def _fit_tree(self, X, y, sample_weight, class_weight=None):
         table = self._prepared(X, y, sample_weight, class_weight)
         hyper, config = self._tree_settings(table)
-        fit = partial(tree.fit, hyper=hyper, key=self._key(), config=config)
-        params, _ = self._compute(fit, table)
-        grown = tree.Params._make(map(np.asarray, params))
-        nodes = self._pruned(_nodes.in_order(grown, np.zeros(1, np.int32)))
+        alone = forest.Config(config, n_trees=1, bootstrap=False)
+        with compute_scope(table.dtype):
+            seed = np.asarray(jax.random.bits(self._key(), (1,), np.uint32))
+            hyper = forest.Hyper._make((hyper, np.asarray(np.inf, table.dtype)))
+            grown = grown_pool(prepared(table, alone), hyper, seed)
+        nodes = self._pruned(_nodes.in_order(*grown))
         self.max_features_ = config.max_features or self.n_features_in_
         (self.params_,) = _nodes.trees_of(nodes)
         return self

@@ -15,9 +15,10 @@ from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Info, Int, Key, Shaped
 from jaxfound.models import tree
 from jaxfound.numerics import draws, leaves
+from jaxfound.numerics.descent import descend
+from jaxfound.numerics.growth import Problem
 
 __all__ = [
-    "MOST_POOLED",
     "Config",
     "Hyper",
     "Params",
@@ -26,7 +27,9 @@ __all__ = [
     "fit_seeds",
     "grow",
     "in_bag",
+    "most_pooled",
     "out_of_bag",
+    "planted",
     "pool_size",
     "predict",
     "predict_proba",
@@ -35,7 +38,7 @@ __all__ = [
 ]
 
 _POOL_ROWS = 20_000  # of a pool: its codes and rows stay in a second-level cache
-MOST_POOLED = 20
+_POOLED = 20  # trees at most
 _MOST_DRAWN = 16  # times n
 _TREES = tree.Config()
 
@@ -114,13 +117,30 @@ def grow(
     n, t = len(rows.weight), len(seed)
     g = pool_size(n, t, config)
 
+    view = tree.view_of(rows, config.trees)
+
     def pool(seed):
-        own, unit = jax.vmap(lambda s: _tree_weight(rows, hyper, s, config))(seed)
-        return tree.grow_pool(rows, own, unit, seed, hyper.trees, config.trees)
+        problem, own, unit = planted(rows, hyper, seed, view, config=config)
+        grown = tree.grow(problem, tree.plan_of(rows, g, config.trees))
+        return tree.params_of(grown, rows, own, unit, config.trees)
 
     nodes = jax.lax.map(pool, seed.reshape(-1, g))
     root = jnp.broadcast_to(jnp.arange(g, dtype=jnp.int32), (t // g, g))
     return Params(nodes, root), tree.info(nodes)
+
+
+def planted(
+    rows: leaves.Rows,
+    hyper: Hyper,
+    seed: Shaped[Array, " g"],
+    view: tree.View,
+    *,
+    config: Config,
+) -> tuple[Problem, Int[Array, "g n"], Float[Array, " g"]]:
+    """What a pool of trees grows from, the weights of the rows in each, and what 1 stands for."""
+    weight, unit = jax.vmap(lambda s: _tree_weight(rows, hyper, s, config))(seed)
+    problem = tree.problem_of(rows, weight, unit, seed, hyper.trees, view, config.trees)
+    return problem, weight, unit
 
 
 def predict(params: Params, x: Float[Array, "n d"]) -> Shaped[Array, "n *o"]:
@@ -147,11 +167,13 @@ def shares(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n o c"]:
 def apply(params: Params, x: Float[Array, "n d"]) -> Int[Array, "t n"]:
     """The leaf of every row in every tree, a place in the table of its pool."""
 
-    def pool(known):
-        nodes, roots = known
-        return jax.lax.map(lambda root: tree.apply(nodes, x, root), roots)
+    (x,) = tree.refuse_gradient(x)
 
-    return jax.lax.map(pool, tuple(params)).reshape(-1, len(x))
+    def pool(known):
+        table, roots = known
+        return jax.lax.map(lambda root: descend(table, x, root), roots)
+
+    return jax.lax.map(pool, (tree.steps_of(params.nodes), params.root)).reshape(-1, len(x))
 
 
 def out_of_bag(
@@ -194,16 +216,19 @@ def in_bag(rows: leaves.Rows, hyper: Hyper, seed: Shaped[Array, ""]) -> Int[Arra
 
 def seeds(key: Key, n_trees: int, first: int = 0) -> Shaped[Array, " t"]:
     """Of trees `first` and following: that of a tree does not depend on how many there are."""
-    trees = jnp.arange(first, first + n_trees)
+    trees = jnp.arange(first, first + n_trees, dtype=jnp.int32)
     return jax.vmap(lambda i: jax.random.bits(jax.random.fold_in(key, i), (), jnp.uint32))(trees)
 
 
 def pool_size(n: int, n_trees: int, config: Config) -> int:
     """How many trees grow together: a divisor of their number."""
-    if config.trees.max_leaf_nodes is not None:
-        return 1
-    most = max(1, min(MOST_POOLED, _POOL_ROWS // n, n_trees))
+    most = min(most_pooled(n, config), n_trees)
     return next(g for g in range(most, 0, -1) if n_trees % g == 0)
+
+
+def most_pooled(n: int, config: Config) -> int:
+    """How many trees of `n` rows a pool should have at most."""
+    return 1 if config.trees.max_leaf_nodes is not None else max(1, min(_POOLED, _POOL_ROWS // n))
 
 
 def _over_trees(params, x, add, *more):
@@ -212,17 +237,21 @@ def _over_trees(params, x, add, *more):
     value = params.nodes.value
     total = jnp.zeros((len(x), *value.shape[2:]), value.dtype)
 
+    (x,) = tree.refuse_gradient(x)
+
     def pool(known, of_pool):
-        nodes, roots, seeds = of_pool
+        table, value, roots, seeds = of_pool
 
         def one(known, of_tree):
             root, *rest = [part for part in of_tree if part is not None]
-            return add(known, tree.shares(nodes, x, root), *rest)
+            leaf = descend(table, x, root)
+            return add(known, value.at[leaf].get(mode="promise_in_bounds"), *rest)
 
         return jax.lax.scan(one, known, (roots, seeds))
 
     start = (total, *start) if start else total
-    return jax.lax.scan(pool, start, (params.nodes, params.root, seed))[0]
+    table = tree.steps_of(params.nodes)
+    return jax.lax.scan(pool, start, (table, value, params.root, seed))[0]
 
 
 def _tree_weight(rows, hyper, seed, config):

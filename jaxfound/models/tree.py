@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxfound._show import as_table
 from jaxfound._types import Array, Bool, Float, Info, Int, Key, Shaped
-from jaxfound.numerics import leaves
-from jaxfound.numerics.growth import NO_CHILD, Limits, Plan, Problem, grow
+from jaxfound.numerics import draws, growth, leaves
+from jaxfound.numerics.descent import Steps, descend, steps
+from jaxfound.numerics.growth import NO_CHILD, Grown, Limits, Plan, Problem
 from jaxfound.numerics.large import split_large
 from jaxfound.numerics.small import split_small
 from jaxfound.numerics.splits import Channels, Criterion
@@ -25,16 +27,22 @@ __all__ = [
     "Config",
     "Hyper",
     "Params",
+    "View",
     "apply",
     "channels_of",
     "decided",
     "fit",
-    "grow_pool",
+    "grow",
     "info",
+    "params_of",
+    "plan_of",
     "predict",
     "predict_proba",
+    "problem_of",
     "refuse_gradient",
     "shares",
+    "steps_of",
+    "view_of",
 ]
 
 _UNBOUNDED = 2**30  # a depth that no tree has
@@ -54,6 +62,13 @@ class Params(NamedTuple):
     n_rows: Int[Array, " s"]  # of positive weight
 
     _repr_html_ = as_table
+
+
+class View(NamedTuple):
+    """What a node may look at, where columns are padded: the first of them."""
+
+    features: draws.Span
+    tried: Any  # features in a node
 
 
 class Hyper(NamedTuple):
@@ -113,8 +128,10 @@ def fit(
     x, weight = refuse_gradient(x, weight)
     key = jax.random.key(0) if key is None else key
     rows = leaves.binned_rows(x, y, weight, channels_of(config, y))
-    unit, seed = rows.weight_unit[None], jax.random.bits(key, (1,), jnp.uint32)
-    params = grow_pool(rows, rows.weight[None], unit, seed, hyper, config)
+    own, unit = rows.weight[None], rows.weight_unit[None]
+    seed = jax.random.bits(key, (1,), jnp.uint32)
+    problem = problem_of(rows, own, unit, seed, hyper, view_of(rows, config), config)
+    params = params_of(grow(problem, plan_of(rows, 1, config)), rows, own, unit, config)
     return params, info(params)
 
 
@@ -140,27 +157,13 @@ def apply(
     params: Params, x: Float[Array, "n d"], root: Int[Array, ""] | int = 0
 ) -> Int[Array, " n"]:
     """The leaf of each row, by as many gathers as the tree is deep."""
-    n, d = x.shape
-    (values,) = refuse_gradient(x.reshape(-1))
-    base = jnp.arange(n, dtype=jnp.uint32) * jnp.uint32(d)
+    (x,) = refuse_gradient(x)
+    return descend(steps_of(params), x, root)
 
-    def take(array, index):
-        return array.at[index].get(mode="promise_in_bounds")
 
-    def step(known):
-        node, _ = known
-        feature, left = take(params.feature, node), take(params.left, node)
-        value = take(values, base + jnp.maximum(feature, 0).astype(jnp.uint32))
-        lower = value <= take(params.threshold, node)
-        lower = jnp.where(jnp.isnan(value), take(params.missing_left, node), lower)
-        following = jnp.where(
-            left == NO_CHILD, node.astype(jnp.int32), left + (~lower).astype(jnp.int32)
-        )
-        return following.astype(jnp.uint32), (left != NO_CHILD).any()
-
-    start = jnp.broadcast_to(jnp.asarray(root, jnp.uint32), (n,))
-    node, _ = jax.lax.while_loop(lambda known: known[1], step, (start, jnp.asarray(True)))
-    return node.astype(jnp.int32)
+def steps_of(params: Params) -> Steps:
+    """The table as `numerics.descent` walks it."""
+    return steps(params.feature, params.threshold, params.left, params.missing_left)
 
 
 def decided(found: Float[Array, "n o c"]) -> Shaped[Array, "n *o"]:
@@ -174,37 +177,56 @@ def channels_of(config: Config, y: Shaped[Array, "n *o"]) -> Channels:
     return Channels(config.criterion, config.classes, 0 if config.classes else y[0].size)
 
 
-def grow_pool(
+def view_of(rows: leaves.Rows, config: Config) -> View:
+    """All columns."""
+    d = len(rows.bins.low)
+    return View(draws.span(d), np.int32(_tried(config, d)))
+
+
+def plan_of(rows: leaves.Rows, trees: int, config: Config) -> Plan:
+    """All that the program of a growth depends on."""
+    n, classes = len(rows.weight), config.classes
+    return Plan(
+        rows=n,
+        trees=trees,
+        tried=_tried(config, len(rows.bins.low)),
+        capacity=trees * min(config.max_nodes or 2 * n, 2 * n),
+        channels=Channels(config.criterion, classes, 0 if classes else len(rows.value)),
+        missing=config.missing,
+        count_rows=config.count_rows,
+    )
+
+
+def problem_of(
     rows: leaves.Rows,
     weight: Int[Array, "g n"],
     unit: Float[Array, " g"],
     seed: Shaped[Array, " g"],
     hyper: Hyper,
+    view: View,
+    config: Config,
+) -> Problem:
+    """All that a growth computes with: whole numbers and float32, whatever the data are."""
+    limits = _limits(hyper, rows, weight, unit, view, config)
+    return Problem(rows.codes, rows.target, weight.reshape(-1), seed, limits)
+
+
+def grow(problem: Problem, plan: Plan) -> Grown:
+    """The splits; `params_of` gives them thresholds and values."""
+    return growth.grow(problem, plan, split_large, split_small)
+
+
+def params_of(
+    grown: Grown,
+    rows: leaves.Rows,
+    weight: Int[Array, "g n"],
+    unit: Float[Array, " g"],
     config: Config,
 ) -> Params:
-    """Grows trees with different weights together, in one table whose first nodes are the roots.
-
-    Args:
-      weight: whole numbers; `unit` is what 1 stands for in each tree.
-    """
-    g, n = weight.shape
-    d, channels = len(rows.bins.low), channels_of(config, rows.value.T)
-    plan = Plan(
-        rows=n,
-        trees=g,
-        features=d,
-        tried=min(d, config.max_features or d),
-        capacity=g * min(config.max_nodes or 2 * n, 2 * n),
-        channels=channels,
-        missing=config.missing,
-        count_rows=config.count_rows,
-    )
-    limits = _limits(hyper, rows, weight, unit, config)
-    problem = Problem(rows.codes, rows.target, weight.reshape(-1), seed, limits)
-    grown = grow(problem, plan, split_large, split_small)
+    """The table of a growth, in the dtype of the data."""
     if config.max_leaf_nodes is not None:
         grown = leaves.keep_best(grown, config.max_leaf_nodes)
-    value, impurity = leaves.fill(grown, rows, weight, channels)
+    value, impurity = leaves.fill(grown, rows, weight, channels_of(config, rows.value.T))
     return Params(
         feature=grown.feature,
         threshold=leaves.thresholds(grown, rows.bins),
@@ -231,11 +253,15 @@ def info(params: Params) -> Info:
     )
 
 
+def _tried(config, d):
+    return min(d, config.max_features or d)
+
+
 def _gain_unit(rows, config):
     return rows.value_unit if config.criterion == "poisson" else rows.value_unit**2
 
 
-def _limits(hyper, rows, weight, unit, config):
+def _limits(hyper, rows, weight, unit, view, config):
     def whole(number):
         return jnp.ceil(jnp.clip(jnp.asarray(number, jnp.float32), 0, _UNBOUNDED)).astype(jnp.int32)
 
@@ -249,6 +275,8 @@ def _limits(hyper, rows, weight, unit, config):
         min_weight=least.astype(jnp.float32),
         min_gain=(decrease * (1 - 1e-6)).astype(jnp.float32),
         total=weight.sum(1).astype(jnp.float32),
+        features=view.features,
+        tried=view.tried,
     )
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound.numerics import draws
-from jaxfound.numerics.growth import Open, Plan, Problem
+from jaxfound.numerics.growth import Limits, Open, Plan, Problem
 from jaxfound.numerics.histogram import MISSING
 from jaxfound.numerics.splits import Sums, allowed, best_candidate, gain
 
@@ -57,16 +57,18 @@ def settled(really: Any, *values: Any) -> Any:
     return kept if len(values) > 1 else kept[0]
 
 
-def features_to_try(opened: Open, plan: Plan) -> Any:
+def features_to_try(opened: Open, plan: Plan, limits: Limits) -> Any:
     """The next features to try `[m k]`, without repetition until all have been.
 
     In an order of the node's own even where all are tried: the first of them wins a tie, and in a
     node of two rows all tie.
     """
-    slots = jnp.arange(plan.tried, dtype=jnp.int32)[None]
-    index = jnp.minimum(opened.offset[:, None] + slots, plan.features - 1)
+    # Slots that are too many repeat the last feature, which never wins a tie against itself.
+    slots = jnp.minimum(jnp.arange(plan.tried, dtype=jnp.int32), limits.tried - 1)[None]
+    last = jnp.asarray(limits.features.size).astype(jnp.int32) - 1
+    index = jnp.minimum(opened.offset[:, None] + slots, last)
     seed = jnp.broadcast_to(opened.seed[:, None], index.shape)
-    return draws.permuted(seed, index, plan.features)
+    return draws.permuted(seed, index, limits.features)
 
 
 def decide(
@@ -83,7 +85,8 @@ def decide(
     score, place, code = best
     enough = score * (found.weight / limits.total[tree]) >= limits.min_gain
     split = differs & (score >= 0) & enough
-    again = differs & ~varies & (opened.offset + plan.tried < plan.features)
+    looked_at = (opened.offset + limits.tried).astype(jnp.uint32)
+    again = differs & ~varies & (looked_at < limits.features.size)
     return settled(really, split, again, place, code, missing_left, score)
 
 

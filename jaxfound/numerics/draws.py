@@ -4,17 +4,17 @@ Whole numbers only, so that every device draws the same.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxfound._types import Array, Int, Shaped
 
-__all__ = ["children", "draw_rows", "mix", "permuted"]
+__all__ = ["Span", "children", "draw_rows", "mix", "permuted", "span"]
 
 _ROUNDS = 3  # of the Feistel network
-_WALKS = 6  # most steps back into range: all but one in 2^10 indices are there sooner
 
 
 def mix(x: Shaped[Array, "*s"]) -> Shaped[Array, "*s"]:
@@ -31,28 +31,46 @@ def children(seed: Shaped[Array, "*s"]) -> tuple[Shaped[Array, "*s"], Shaped[Arr
     return mix(seed + _u32(0x68BC21EB)), mix(seed + _u32(0x02E5BE93))
 
 
-def permuted(seed: Shaped[Array, "*s"], index: Int[Array, "*s"], size: int) -> Int[Array, "*s"]:
-    """Element `index` of a permutation of `range(size)` that `seed` chooses.
+class Span(NamedTuple):
+    """The numbers below `size`, as pairs of digits `a`, `b`: there are at least as many pairs."""
+
+    size: Any
+    a: Any
+    b: Any
+
+
+def span(size: int) -> Span:
+    """The numbers below `size`, fewer than $2^{32}$."""
+    a = max(1, math.isqrt(size - 1) + 1)
+    return Span._make(np.uint32(part) for part in (size, a, -(-size // a)))
+
+
+def permuted(seed: Shaped[Array, "*s"], index: Int[Array, "*s"], of: Span) -> Int[Array, "*s"]:
+    """Element `index` of a permutation of a span that `seed` chooses.
 
     A Feistel network on pairs of digits, walked until the result is in range: any element without
     the others, so that drawing k of d features costs k (J. Black, P. Rogaway, "Ciphers with
-    arbitrary finite domains", 2002).
+    arbitrary finite domains", 2002). The span may be traced, and nothing is divided by it twice.
     """
-    a = math.ceil(math.sqrt(size))
-    b = -(-size // a)
 
-    def encrypt(x):
-        left, right = x // _u32(b), x % _u32(b)
+    def shifted(digit, hashed, base):
+        digit = digit + ((hashed >> 16) * base >> 16)
+        return digit - jnp.where(digit >= base, base, _u32(0))
+
+    def encrypt(known):
+        left, right, outside = known
+        x, y = left, right
         for i in range(_ROUNDS):
             odd, even = (_u32(0x9E3779B9 * (2 * i + j) & 0xFFFFFFFF) for j in (1, 2))
-            left = (left + (mix(right + seed + odd) >> 8)) % _u32(a)
-            right = (right + (mix(left * _u32(0x85EBCA6B) + seed + even) >> 8)) % _u32(b)
-        return left * _u32(b) + right
+            x = shifted(x, mix(y + seed + odd), of.a)
+            y = shifted(y, mix(x * _u32(0x85EBCA6B) + seed + even), of.b)
+        left, right = jnp.where(outside, x, left), jnp.where(outside, y, right)
+        return left, right, left * of.b + right >= of.size
 
-    x = encrypt(index.astype(jnp.uint32))
-    for _ in range(0 if a * b == size else _WALKS - 1):
-        x = jnp.where(x >= size, encrypt(x), x)
-    return jnp.minimum(x, _u32(size - 1)).astype(jnp.int32)
+    index = index.astype(jnp.uint32)
+    start = (index // of.b, index % of.b, jnp.ones(index.shape, bool))
+    left, right, _ = jax.lax.while_loop(lambda known: known[2].any(), encrypt, start)
+    return (left * of.b + right).astype(jnp.int32)
 
 
 def draw_rows(
@@ -65,12 +83,16 @@ def draw_rows(
     n = weight.shape[0]
     up_to = jnp.cumsum(weight, dtype=jnp.int32)
     here = jnp.arange(n, dtype=jnp.int32)
+    plain = (up_to == jnp.minimum(here + 1, up_to[-1])).all()  # each present row once, in front
+
+    def search(at):
+        return jnp.searchsorted(up_to, at, side="right", method="scan_unrolled").astype(at.dtype)
 
     def draw(i, drawn):
         place = i * n + here
         uniform = mix(mix(place.astype(jnp.uint32) + seed * _u32(0x9E3779B9)) ^ seed)
         at = _scaled(uniform, up_to[-1].astype(jnp.uint32)).astype(jnp.int32)
-        row = jnp.searchsorted(up_to, at, side="right", method="scan_unrolled")
+        row = jax.lax.cond(plain, lambda at: at, search, at)
         row = jnp.where(place < count, row, n)
         return drawn.at[row].add(1, mode="drop")
 

@@ -35,12 +35,7 @@ __all__ = [
 ]
 
 NO_CHILD = -1  # in the place of a child or a feature: the node is a leaf
-SMALL = (
-    (64, 4),
-    (32, 8),
-    (16, 16),
-    (8, 32),
-)  # rows of a small node at most, and nodes in a batch of them
+_SMALL = ((64, 8), (16, 64))  # rows of a small node at most, and nodes in a batch of them
 SLACK = 512  # unused places behind the rows, which a block may read
 
 
@@ -50,12 +45,16 @@ class Plan:
 
     rows: int  # n, a tree
     trees: int  # g, in the pool
-    features: int  # d
-    tried: int  # k, features looked at in a node
+    tried: int  # k, features looked at in a node at most
     capacity: int  # s, nodes of the pool
     channels: Channels
     missing: bool  # whether NaN may go to either side
     count_rows: bool  # whether a leaf must have a number of rows, beside a weight
+
+    @property
+    def small(self) -> tuple[tuple[int, int], ...]:
+        """Rows of small nodes, and nodes in a batch. Few rows are not worth a second program."""
+        return _SMALL if self.rows > _SMALL[0][0] else _SMALL[:1]
 
     @property
     def half(self) -> int:
@@ -65,8 +64,8 @@ class Plan:
     @property
     def depots(self) -> tuple[tuple[int, ...], int]:
         """Where each stack begins, and where what is not pushed goes. Open nodes are disjoint."""
-        least = [size for size, _ in SMALL] + [1]
-        batch = [1] + [m for _, m in SMALL]
+        least = [size for size, _ in self.small] + [1]
+        batch = [1] + [m for _, m in self.small]
         begins = [0]
         for size, m in zip(least, batch, strict=True):
             begins.append(begins[-1] + self.trees * (self.rows // (size + 1) + 2) + m)
@@ -80,6 +79,8 @@ class Limits(NamedTuple):
     min_weight: Float[Array, " g"]  # of a leaf
     min_gain: Float[Array, ""]  # of a split, times the share of the weight that it divides
     total: Float[Array, " g"]  # weight of a tree
+    features: draws.Span  # there may be more columns, of padding
+    tried: Any  # features looked at in a node
 
 
 class Problem(NamedTuple):
@@ -151,10 +152,11 @@ def grow(
 ) -> Grown:
     """Splits until no node is open, the largest nodes first."""
     state, present = _plant(problem, plan)
-    state = jax.lax.while_loop(
-        lambda s: s.heights[0] > 0, partial(split_large, problem, plan), state
-    )
-    for i, (size, batch) in enumerate(SMALL, 1):
+    if plan.rows > plan.small[0][0]:
+        state = jax.lax.while_loop(
+            lambda s: s.heights[0] > 0, partial(split_large, problem, plan), state
+        )
+    for i, (size, batch) in enumerate(plan.small, 1):
         state = jax.lax.while_loop(
             lambda s, i=i: s.heights[i] > 0,
             partial(split_small, problem, plan, stack=i, size=size, batch=batch),
@@ -180,10 +182,10 @@ def branch(
 ) -> State:
     """Writes what is decided, and pushes children, and nodes that must look further."""
     limits = problem.limits
-    fits = state.n_nodes + 2 * _count_up(choice.split) <= plan.capacity
-    split = choice.split & fits  # a full table stops growing
-    up_to = _count_up(split)
+    up_to = _count_up(choice.split)
     left = state.n_nodes + 2 * (up_to - 1)
+    split = choice.split & (left + 2 <= plan.capacity)  # a full table stops growing
+    made = jnp.minimum(up_to[-1], (plan.capacity - state.n_nodes) // 2)
     node = jnp.where(split, opened.node, plan.capacity)
     codes = choice.code | choice.above << 8 | choice.missing_left.astype(jnp.int32) << 16
     gain = jax.lax.bitcast_convert_type(choice.gain, jnp.int32)
@@ -197,7 +199,7 @@ def branch(
     alive = (count >= jnp.maximum(limits.min_split, 2)) & (depth < limits.max_depth)
     children = Open(ids, start, count, choice.seed, depth, jnp.zeros_like(ids))
     state = state._replace(
-        n_nodes=state.n_nodes + 2 * up_to[-1],
+        n_nodes=state.n_nodes + 2 * made,
         links=state.links.at[node].set(links, mode="promise_in_bounds"),
         made=state.made.at[ids].set(
             jnp.stack([start, count, depth, weight.astype(jnp.int32)], -1),
@@ -205,7 +207,7 @@ def branch(
         ),
     )
     # A node that looks further takes the place of its left child, which it has not got.
-    further = opened._replace(offset=opened.offset + plan.tried)
+    further = opened._replace(offset=opened.offset + limits.tried)
     first = jax.tree.map(
         lambda o, c: jnp.append(jnp.where(choice.again, o, c[: len(split)]), c[len(split) :]),
         further,
@@ -224,17 +226,19 @@ def _push(state, plan, opened, pushed, stack):
             2, dtype=jnp.int32
         )
         rows, pushed = rows[larger_first], pushed[larger_first]
-    kind = sum((rows[:, 2] <= size).astype(jnp.int32) for size, _ in SMALL)
+    sizes = jnp.asarray([size for size, _ in plan.small], jnp.int32)
+    kind = (rows[None, :, 2] <= sizes[:, None]).sum(0, dtype=jnp.int32)
     begins, nowhere = plan.depots
-    place, heights = jnp.full(len(pushed), nowhere, jnp.int32), []
-    for i, begin in enumerate(begins):
-        mine = pushed & (kind == i)
-        rank = _count_up(mine)
-        place = jnp.where(mine, begin + state.heights[i] + rank - 1, place)
-        heights.append(state.heights[i] + (rank[-1] if i >= stack else 0))
+    place = jnp.full(len(pushed), nowhere, jnp.int32)
+    mine = pushed[None] & (kind[None] == jnp.arange(stack, len(begins), dtype=jnp.int32)[:, None])
+    rank = jnp.cumsum(mine, axis=1, dtype=jnp.int32)  # no child is larger than its parent
+    for own, begin, height, up_to in zip(
+        mine, begins[stack:], state.heights[stack:], rank, strict=True
+    ):
+        place = jnp.where(own, begin + height + up_to - 1, place)
     return state._replace(
         stack=state.stack.at[place.astype(jnp.uint32)].set(rows, mode="promise_in_bounds"),
-        heights=jnp.stack(heights),
+        heights=state.heights.at[stack:].add(rank[:, -1]),
     )
 
 
@@ -261,7 +265,7 @@ def _plant(problem, plan):
     state = State(
         order=order,
         stack=jnp.zeros((plan.depots[1] + 1, 6), jnp.int32),
-        heights=jnp.zeros(len(SMALL) + 1, jnp.int32),
+        heights=jnp.zeros(len(plan.small) + 1, jnp.int32),
         n_nodes=jnp.asarray(trees, jnp.int32),
         made=jnp.zeros((capacity + 1, 4), jnp.int32)
         .at[:trees]
@@ -310,6 +314,6 @@ def _leaves(order, made, is_leaf, present, plan):
     place = jnp.arange(size, dtype=jnp.int32)
     leaf = mark[jax.lax.cummax(jnp.where(mark >= 0, place, 0))]
     row = order[place + made[leaf, 2] % 2 * plan.half]
-    held = place % plan.rows < jnp.repeat(present, plan.rows, total_repeat_length=size)
-    found = jnp.full(size + 1, NO_CHILD, jnp.int32).at[jnp.where(held, row, size)].set(leaf)
+    held = jnp.arange(plan.rows, dtype=jnp.int32)[None] < present[:, None]
+    found = jnp.full(size + 1, NO_CHILD, jnp.int32).at[jnp.where(held.ravel(), row, size)].set(leaf)
     return found[:size].reshape(plan.trees, plan.rows)

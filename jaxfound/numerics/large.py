@@ -31,7 +31,7 @@ def split_large(problem: Problem, plan: Plan, state: State) -> State:
     """Splits the node on top of the first stack."""
     really = state.n_nodes > 0
     state, opened, _ = pop(state, plan, 0, 1)
-    opened, features = settled(really, opened, features_to_try(opened, plan))
+    opened, features = settled(really, opened, features_to_try(opened, plan, problem.limits))
     node = jax.tree.map(lambda leaf: leaf[0], opened)
     blocks = -(-node.count // _BLOCK)
     grid, pure = _grid_of_blocks(problem, plan, state, node, blocks)

@@ -90,6 +90,8 @@ def keep_best(grown: Grown, n_leaves: int) -> Grown:
         feature=jnp.where(kept, grown.feature, NO_CHILD),
         left=jnp.where(kept, grown.left, NO_CHILD),
         gain=jnp.where(kept, grown.gain, 0),
+        n_rows=jnp.where(stays, grown.n_rows, 0),
+        weight=jnp.where(stays, grown.weight, 0),
         leaf=jnp.where(grown.leaf == NO_CHILD, NO_CHILD, home[grown.leaf]),
     )
 
@@ -103,7 +105,7 @@ def fill(
     are no leaves have zeros.
     """
     at = jnp.where(grown.leaf == NO_CHILD, len(grown.left), grown.leaf)
-    total = _sum_at(at, weight, grown)
+    total = jnp.where(grown.left == NO_CHILD, grown.weight, 0)
     if channels.classes:
         return _class_shares(at, rows, weight, total, grown, channels)
     found = [_mean(at, y, weight, total, grown) for y in rows.value]

@@ -34,7 +34,9 @@ def split_small(
     """Splits up to `batch` nodes of at most `size` rows."""
     really = state.n_nodes > 0
     state, opened, live = pop(state, plan, stack, batch)
-    opened, live, features = settled(really, opened, live, features_to_try(opened, plan))
+    opened, live, features = settled(
+        really, opened, live, features_to_try(opened, plan, problem.limits)
+    )
     here = jnp.arange(size, dtype=jnp.int32)[None]
     held = here < opened.count[:, None]
     source = opened.depth % 2 * plan.half + opened.start
@@ -74,7 +76,7 @@ def split_small(
         rows_left,
         weight.sum(-1, dtype=jnp.int32),
         _masked_sum(left, weight),
-        jnp.append(_same(y, left), _same(y, held & ~left)),
+        _same(y, jnp.stack([left, held & ~left])).ravel(),
         jnp.concatenate(draws.children(opened.seed)),
     )
     return branch(state._replace(order=order), problem, plan, opened, choice, stack)
@@ -154,19 +156,19 @@ def _masked_sum(mask, values):
     return jnp.where(mask, values, 0).sum(-1, dtype=jnp.int32)
 
 
-def _extremes(dtype):
-    if jnp.issubdtype(dtype, jnp.integer):
-        return jnp.iinfo(dtype).max, jnp.iinfo(dtype).min
-    return jnp.inf, -jnp.inf
-
-
-def _same(y, mask):
-    """Whether the targets of the rows in a mask are all one."""
-    low, high = _range(y, mask)
+def _same(y, masks):
+    """Whether the targets `[o m p]` of the rows in masks `[*s m p]` are all one: `[*s m]`."""
+    low, high = _range(y, masks)
     return (low >= high).all(0)
 
 
-def _range(y, mask):
-    """The least and the largest of `[o m p]` in a mask `[m p]`."""
-    most, least = (jnp.asarray(edge, y.dtype) for edge in _extremes(y.dtype))
-    return jnp.where(mask[None], y, most).min(-1), jnp.where(mask[None], y, least).max(-1)
+def _range(y, masks):
+    """The least and the largest of the targets `[o m p]` in masks `[*s m p]`: `[o *s m]`."""
+    y = y.reshape(len(y), *[1] * (masks.ndim - 2), *y.shape[1:])
+    none = jnp.asarray(-_most(y.dtype), y.dtype)
+    both = jnp.where(masks[None], jnp.stack([-y, y]), none).max(-1)  # one pass for the two
+    return -both[0], both[1]
+
+
+def _most(dtype):
+    return jnp.iinfo(dtype).max if jnp.issubdtype(dtype, jnp.integer) else jnp.inf

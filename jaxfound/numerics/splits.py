@@ -167,8 +167,12 @@ def _poisson(weight, sums):
     r"""Half the Poisson deviance: $\sum_s \frac{n_s}N \bar y_s \log\bar y_s - \bar y\log\bar y$."""
 
     def side(part, whole):
-        mean = jnp.maximum(sums.centre + part / whole / sums.scale, 0)
-        return rounded(whole * weight.share * rounded(mean * (log2(mean) * jnp.float32(0.6931472))))
+        mean = sums.centre + part / whole / sums.scale
+        value = rounded(
+            whole * weight.share * rounded(mean * (log2(mean) * jnp.float32(0.6931472)))
+        )
+        # A rate of zero says that more is impossible: no leaf may have it. Half a step is none.
+        return jnp.where(mean * sums.scale > 0.5, value, -jnp.inf)
 
     both = side(sums.left, weight.left) + side(sums.total - sums.left, weight.right)
     return both - side(sums.total, weight.total)
