@@ -128,8 +128,9 @@ class TreeModel(JaxEstimator):
         return self._apply(walk, _for_walks(self._nodes()), X, ensure_all_finite="allow-nan")
 
     def _rows_at_once(self, n, d):
-        """So few that they stay in a cache while all trees see them, and every core has some."""
-        chunks = cores() * -(-n // (cores() * _WALKED)) if n > _FEW_WALKED else 1
+        """As many as there are nodes, which every call looks through; every core has some."""
+        most = max(_WALKED, jax.tree.leaves(self._nodes())[0].size)
+        chunks = cores() * -(-n // (cores() * most)) if n > _FEW_WALKED else 1
         return bucket(-(-n // chunks), d)
 
     def _check_fitted(self) -> None:
