@@ -30,6 +30,8 @@ np.save(sys.argv[3], np.append(model.coef_, model.intercept_))
 """
 
 ENDLESS = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 import itertools, sys, threading
 import numpy as np
 import jaxfound as jf
