@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxfound.estimators._base import Table, bucket, placed
+from jaxfound.estimators._base import Table, placed
 from jaxfound.models import forest, tree
 from jaxfound.numerics import draws, leaves
 
@@ -37,16 +37,14 @@ def prepared(table: Table, config: forest.Config) -> Ground:
     n, d = table.x.shape
     trees = config.trees
     tried = min(d, trees.max_features or d)
-    size, width = bucket(n, d), d
     shape = _padded(n, d)
     if shape is not None:
-        size, width = shape
         trees = dataclasses.replace(
             trees,
-            max_features=width if tried == d else max(4, _power_of_two(tried)),
+            max_features=shape[1] if tried == d else max(4, _power_of_two(tried)),
             n_classes=tuple(max(2, _power_of_two(k)) for k in trees.classes),
         )
-    x, y, weight = placed(table, (size, width))
+    x, y, weight = placed(table, shape)
     return Ground(
         x,
         _binned(x, y, weight, channels=tree.channels_of(trees, y)),

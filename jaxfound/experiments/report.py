@@ -88,10 +88,11 @@ def _lead(outcomes: Sequence[Outcome], planned: int) -> str:
 
 def _card(outcome: Outcome, out: Path) -> str:
     lesson = outcome.lesson
-    pictures = [picture(out / name, caption) for name, caption in outcome.pictures.items()]
+    first = list(outcome.pictures.items())[:1]
+    pictures = [picture(out / name, caption) for name, caption in first]
     verdict = badge(outcome.agrees, _words(outcome))
     return (
-        f'<a class="card" href="{escape(address(lesson))}">{"".join(pictures[:1])}'
+        f'<a class="card" href="{escape(address(lesson))}">{"".join(pictures)}'
         f"<b>{escape(lesson.title)}</b><p>{escape(lesson.question)}</p>{verdict}</a>"
     )
 

@@ -198,19 +198,15 @@ def successive_halving(
     """
     if factor < 2:
         raise ValueError(f"factor is {factor}, expected 2 or more: a round keeps one in so many.")
-    task, hypers, h = _several(_task(model, config, scoring, False), hypers, len(x))
-    ((name, _),) = task.scorers
+    options: Any = {"scoring": scoring, "weight": weight, "config": config}
+    _, hypers, h = _several(_task(model, config, scoring, False), hypers, len(x))
     rounds, left = [], jnp.arange(h)
     sizes = _growing(min_rows, len(x), factor, h)
     for size in sizes:
-        train = first_rows(folds, jnp.asarray([size]))[0]
-        plan = _plan(x, y[None], weight, train, folds.test, hypers, key)
-        mask, at = (index.ravel() for index in jnp.indices((len(train), len(left))))
-        every = lanes.Lanes(mask, left[at], jnp.zeros_like(mask))
-        width = lanes.width_of(model, hypers, task.varies, len(left), len(x))
-        task = dataclasses.replace(task, width=width)
-        found = lanes.evaluate(lanes.judged_by_few(task, plan.test), plan, every)
-        means = found.test[name].reshape(len(train), -1).mean(0)
+        few = folds._replace(train=first_rows(folds, jnp.asarray([size]))[0])
+        tried = jax.tree.map(lambda leaf, left=left: leaf[left] if leaf.ndim else leaf, hypers)
+        (scores,) = grid(model, x, y, few, tried, key, **options).test.values()
+        means = scores.mean(1)
         means = jnp.where(jnp.isnan(means), -jnp.inf, means)
         rounds.append(jnp.full(h, -jnp.inf, means.dtype).at[left].set(means))
         best = left[jnp.argmax(means)]

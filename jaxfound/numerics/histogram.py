@@ -46,10 +46,8 @@ def bin_features(x: Float[Array, "n d"], weight: Int[Array, " n"]) -> Bins:
 
 def encode(x: Float[Array, "n d"], bins: Bins) -> Shaped[Array, "d n"]:
     """The code of every value, uint8, features first: the first bin that reaches up to it."""
-
-    method = (
-        "scan" if len(x) <= _FEW else "scan_unrolled"
-    )  # the same, compiled sooner or run faster
+    # The same found by two programs: one compiles sooner, the other runs faster.
+    method = "scan" if len(x) <= _FEW else "scan_unrolled"
 
     def one(column, high):
         code = jnp.searchsorted(high, column, method=method).clip(max=BINS - 1)
