@@ -269,6 +269,13 @@ def test_bins_split_the_weight_evenly():
     assert_equal(bins, want)
 
 
+def test_a_long_tail_has_bins_of_its_own():
+    """Ten rows far away, one value each, beside many rows of few hundred values."""
+    x = jnp.append(jnp.arange(100_000.0) % 400, 1e4 * (1 + jnp.arange(10.0)))[:, None]
+    codes = histogram.encode(x, histogram.bin_features(x, jnp.ones(len(x), int)))[0]
+    assert len(set(np.asarray(codes[-10:]))) >= 3
+
+
 def test_a_permutation_has_every_element_once():
     for size in (1, 2, 7, 20, 784):
         for seed in range(20):

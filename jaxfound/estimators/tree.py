@@ -48,7 +48,7 @@ class DecisionTreeClassifier(_Tree, reference.DecisionTreeClassifier):
     """A tree of splits `x[feature] <= threshold`, grown until its leaves are pure.
 
     Takes the settings of scikit-learn's class of the same name, but for `splitter="random"` and
-    `monotonic_cst`. Features with more than 255 distinct values are split at their quantiles. The
+    `monotonic_cst`. Features with more than 255 distinct values are split between bins of them. The
     same `random_state` gives the same tree on every device; the stream differs from NumPy's.
 
     Attributes:

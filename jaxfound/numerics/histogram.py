@@ -1,8 +1,9 @@
 r"""Bins of features, for trees: at most 255 ordered codes in place of the values of a feature.
 
-A feature with no more distinct values than bins has one bin a value, so nothing is lost. Others
-are cut at quantiles of the weight, where one value counts for at most one bin: a feature that is
-mostly zero keeps its resolution elsewhere. Rows of weight zero have no part in any of this.
+A feature with no more distinct values than bins has one bin a value, so nothing is lost. Of others
+one half of the bins goes by weight, where one value counts for at most one bin, so that a feature
+that is mostly zero keeps its resolution elsewhere. The other half goes by distinct values: the few
+rows of a long tail are apart, though they weigh little. Rows of weight zero have no part in this.
 """
 
 from functools import partial
@@ -110,11 +111,15 @@ def _cut(ordered, mass):
     up_to = jnp.cumsum(mass, dtype=jnp.int32)
     below = jax.lax.cummax(jnp.where(is_new, up_to - mass, 0))  # mass of the smaller values
     own = jnp.where(is_last, jnp.minimum(up_to - below, up_to[-1] // BINS + 1), 0)
-    per_unit = BINS / own.sum().astype(jnp.float32)
-    quantile = jnp.floor((jnp.cumsum(own, dtype=jnp.int32) - own).astype(jnp.float32) * per_unit)
-    code = jnp.where(rank[-1] < BINS, rank, quantile.astype(rank.dtype))
+    below_share = _share(jnp.cumsum(own, dtype=jnp.int32) - own, own.sum(dtype=jnp.int32))
+    both = jnp.floor((below_share + _share(rank, rank[-1] + 1)) * (0.5 * BINS))
+    code = jnp.where(rank[-1] < BINS, rank, both.astype(rank.dtype))
     code = jnp.where(is_last, code.clip(0, BINS - 1), BINS)  # out of bounds: dropped
     empty = jnp.full(BINS, -jnp.inf, ordered.dtype)
     high = jax.lax.cummax(empty.at[code].max(ordered, mode="drop"))
     low = (-empty).at[code].min(ordered, mode="drop")
     return Bins(low, high)
+
+
+def _share(part, whole):
+    return part.astype(jnp.float32) * (1 / whole.astype(jnp.float32))
