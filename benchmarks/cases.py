@@ -4,53 +4,19 @@ Adding a model is adding a row: `fit(...)` for an estimator with scikit-learn's 
 for anything else.
 """
 
-import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits, make_classification, make_regression
 
+import jaxfound as jf
 from benchmarks import baselines, experiments, networks
+from benchmarks.case import Case, Contender
+from benchmarks.trees import NumpyTree, forest, judged
 from jaxfound.models import linear, logistic, pca, ridge, scaling
 
-__all__ = ["CASES", "Case", "Contender"]
-
-Size = tuple[int, ...]
-
-
-def _answer(result):
-    return np.asarray(result)
-
-
-def _relative(answer, exact):
-    """The largest difference, relative to the largest entry."""
-    return float(np.abs(answer - exact).max() / np.abs(exact).max())
-
-
-@dataclasses.dataclass(frozen=True)
-class Contender:
-    """`make()` gives the function from the data to a result, which is timed; `answer` is not."""
-
-    needs: str  # the library to import
-    make: Callable[[], Callable[..., Any]]
-    answer: Callable[[Any], Any] = _answer
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    name: str
-    suite: str
-    data: Callable[..., tuple[Any, ...]]  # of a generator and a size
-    contenders: dict[str, Contender]  # by backend, ours is "jax"
-    exact: Callable[..., Any]  # of the data in float64
-    tolerance: float  # of `distance`, in float32
-    sizes: dict[str, tuple[Size, ...]]
-    distance: Callable[[Any, Any], float] = _relative
-    program: Callable[..., Any] | None = None  # jitted; its work is compared with the roof
-    dtypes: tuple[str, ...] = ("float32", "float64")
-    resident: bool = True  # whether ours takes arrays of the device
+__all__ = ["CASES"]
 
 
 # --- data -------------------------------------------------------------------------------------
@@ -209,45 +175,8 @@ def _search(name, data, size, tolerance):
     )
 
 
-def _forest(name, estimator, data, size, trees, tolerance):
-    # Forests draw from other streams: how well they do on new rows must agree.
-    def halves(rng, n, d):
-        return tuple(part[:n] for part in data(rng, 2 * n, d))
-
-    def score(model):
-        n = model.score_rows
-        new = [part[n:] for part in data(None, 2 * n, model.n_features_in_)]
-        return np.array([model.score(np.asarray(new[0], np.float32), new[1])])
-
-    def contender(library, module):
-        def make():
-            cls = getattr(__import__(module, fromlist=["_"]), estimator)
-
-            def fit(X, y):
-                model = cls(n_estimators=trees, random_state=0, n_jobs=-1).fit(X, y)
-                model.score_rows = len(X)
-                return model
-
-            return fit
-
-        return Contender(library, make, score)
-
-    theirs = contender("sklearn", "sklearn.ensemble")
-    return Case(
-        name,
-        "forest",
-        halves,
-        {
-            "jax": contender("jax", "jaxfound"),
-            "sklearn": theirs,
-            "sklearnex": contender("sklearnex", "sklearnex.ensemble"),
-        },
-        lambda X, y: theirs.answer(theirs.make()(X, y)),
-        tolerance,
-        {"small": ((500, size[1]),), "medium": (size,), "large": (size,)},
-        dtypes=("float32",),
-        resident=False,
-    )
+def _descended(x, y):
+    return jf.GradientDescentRegressor(0.1, 500).fit(x, y)
 
 
 def _guess(result):
@@ -290,6 +219,18 @@ CASES = (
         tolerance=5e-2,
         sizes={"small": ((1797, 64),), "medium": ((100_000, 64),), "large": ((1_000_000, 64),)},
         options={"max_iter": 1000},
+    ),
+    Case(
+        "gradient-descent",
+        "linear",
+        _regression,
+        {
+            "jax": Contender("jax", lambda: _descended, _coefficients),
+            "numpy": Contender("numpy", lambda: baselines.gradient_descent),
+        },
+        baselines.gradient_descent,
+        1e-3,
+        {"small": ((2000, 50),), "medium": ((100_000, 50),), "large": ((1_000_000, 50),)},
     ),
     _linear(
         "scaler",
@@ -362,10 +303,28 @@ CASES = (
         dtypes=("float32",),
         resident=False,
     ),
-    _forest("forest-1k", "RandomForestClassifier", _clusters, (1000, 20), 100, 0.03),
-    _forest("forest-10k", "RandomForestClassifier", _clusters, (10_000, 20), 100, 0.01),
-    _forest("forest-100k", "RandomForestClassifier", _clusters, (100_000, 20), 10, 0.01),
-    _forest("forest-regression", "RandomForestRegressor", _noisy_plane, (1000, 10), 100, 0.03),
+    judged(
+        "tree",
+        "DecisionTreeClassifier",
+        _clusters,
+        (10_000, 20),
+        0.02,
+        numpy=NumpyTree,
+        max_depth=NumpyTree.depth,
+    ),
+    forest("forest-1k", "RandomForestClassifier", _clusters, (1000, 20), 0.03, n_estimators=100),
+    forest("forest-10k", "RandomForestClassifier", _clusters, (10_000, 20), 0.01, n_estimators=100),
+    forest(
+        "forest-100k", "RandomForestClassifier", _clusters, (100_000, 20), 0.01, n_estimators=10
+    ),
+    forest(
+        "forest-regression",
+        "RandomForestRegressor",
+        _noisy_plane,
+        (1000, 10),
+        0.03,
+        n_estimators=100,
+    ),
     _search("svc-curve", _clusters, (1000, 20), 1e-6),
     # At large gamma the sign of a decision is rounding.
     _search("svc-grid", _clusters, (1000, 20), 0.01),

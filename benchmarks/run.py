@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.cases import CASES, Case
+from benchmarks.case import Case
+from benchmarks.cases import CASES
 from benchmarks.results import Journal, environment, key, ratio
 from benchmarks.roof import measure_roof, share, work
 from benchmarks.timing import device, once, peak_memory, quietly, race, start_cold

@@ -15,7 +15,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 import jaxfound as jf
 from benchmarks import baselines, report, results, roof, timing
-from benchmarks.cases import CASES, Case, Contender
+from benchmarks.case import Case, Contender
+from benchmarks.cases import CASES
 from benchmarks.page import write_report
 from benchmarks.run import SUITES, run, time_row
 from jaxfound import cli
