@@ -24,7 +24,7 @@ def _relative(answer, exact):
 class Contender:
     """`make()` gives the function from the data to a result, which is timed; `answer` is not."""
 
-    needs: str  # the library to import
+    needs: str  # the module to import
     make: Callable[[], Callable[..., Any]]
     answer: Callable[[Any], Any] = _answer
 

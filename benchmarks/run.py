@@ -124,8 +124,11 @@ def _cast(data, dtype):
     return tuple(a.astype(dtype) if np.asarray(a).dtype.kind == "f" else a for a in data)
 
 
-def _installed(library):
-    return importlib.util.find_spec(library) is not None
+def _installed(module):
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it is in
+        return False
 
 
 def _line(row):

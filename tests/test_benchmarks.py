@@ -78,10 +78,10 @@ def test_a_wrong_rival_gets_no_time():
     assert "wrong (1e+00)" in text
 
 
-def test_an_absent_rival_is_listed():
-    absent = Contender("no_such_library", lambda: lambda x: x)
-    row = row_of(case(torch=absent))
-    assert row["backends"]["torch"] == {"absent": "no_such_library"}
+@pytest.mark.parametrize("module", ["no_such_library", "no_such_library.inside", "numpy.no_such"])
+def test_an_absent_rival_is_listed(module):
+    row = row_of(case(torch=Contender(module, lambda: lambda x: x)))
+    assert row["backends"]["torch"] == {"absent": module}
 
 
 # --- the roof ---------------------------------------------------------------------------------
