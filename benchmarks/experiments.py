@@ -24,7 +24,7 @@ class Experiment:
 EXPERIMENTS = {
     "svc-curve": Experiment(jf.SVC(), svm.SVC()),
     "svc-grid": Experiment(
-        jf.SVC(), svm.SVC(), {"C": np.logspace(-2, 3, 8), "gamma": np.logspace(-4, 1, 8)}
+        jf.SVC(), svm.SVC(), {"C": np.logspace(-2, 3, 8), "gamma": np.logspace(-4, 0, 8)}
     ),
     "ridge-path": Experiment(
         jf.Ridge(), linear_model.Ridge(), {"alpha": np.logspace(-3, 3, 64)}, folds=10

@@ -280,6 +280,15 @@ def test_the_hinge_has_no_derivative():
         jax.grad(first)(x)
 
 
+def test_the_score_of_an_absent_row_is_its_decision_however_small(x64):
+    x = jnp.append(4 * jnp.arange(80.0), 4 * jnp.arange(20.0) + 1.8)[:, None]
+    y, present = jnp.arange(100) % 2, jnp.arange(100) < 80
+    params, _, scores = svm.fit_with_scores(x, y, present, svm.Hyper(0.01, 10.0))
+    got, want = (np.ravel(part)[80:] for part in (scores, svm.decision(params, x)))
+    assert 0 < np.abs(want).max() < 1e-16  # and 1 - 1e-16 is 1
+    np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
 def test_a_grid_over_folds_is_one_program(x64):
     x, y = (jnp.asarray(a) for a in binary(150))
     folds = jnp.arange(150)[None] % 3 != jnp.arange(3)[:, None]

@@ -345,10 +345,12 @@ def _info(found, scores, pair, problem, hyper, config):
 
 
 def _problem(pair, hyper, config):
+    # An absent row has none, so that its slope is its decision, however small beside a target.
+    target = jnp.where(pair.box > 0, pair.target, 0)
     if config.task == "regression":
-        return dual.Problem(pair.target, -pair.box, pair.box, hyper.epsilon)
+        return dual.Problem(target, -pair.box, pair.box, hyper.epsilon)
     low, high = jnp.where(pair.target < 0, -pair.box, 0), jnp.where(pair.target > 0, pair.box, 0)
-    return dual.Problem(pair.target, low, high, None)
+    return dual.Problem(target, low, high, None)
 
 
 def _pairs(y, weight, hyper, config):
