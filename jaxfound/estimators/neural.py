@@ -214,6 +214,7 @@ class CNNClassifier(NetworkClassifier):
       kernel_size: side of their windows.
       hidden: width of the dense layer.
       dropout: share of its units left out at random in training.
+      batch_norm: whether convolutions are normalised over the batch.
       epochs: passes over the data.
       batch_size: images a step.
       optimizer: a function from a learning rate to an optax optimiser.
@@ -249,6 +250,7 @@ class CNNClassifier(NetworkClassifier):
         kernel_size: int = 3,
         hidden: int = 64,
         dropout: float = 0.0,
+        batch_norm: bool = False,
         *,
         epochs: int = 10,
         batch_size: int = 128,
@@ -270,6 +272,7 @@ class CNNClassifier(NetworkClassifier):
         self.kernel_size = kernel_size
         self.hidden = hidden
         self.dropout = dropout
+        self.batch_norm = batch_norm
         self.epochs = epochs
         self.batch_size = batch_size
         self.optimizer = optimizer
@@ -294,6 +297,7 @@ class CNNClassifier(NetworkClassifier):
             hidden=check_whole("hidden", self.hidden, least=1),
             kernel=check_whole("kernel_size", self.kernel_size, least=1),
             dropout=check_number("dropout", self.dropout, least=0, most=0.99),
+            batch_norm=bool(self.batch_norm),
             rngs=rngs,
         )
 

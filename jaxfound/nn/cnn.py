@@ -30,6 +30,7 @@ class CNN(nnx.Module):
       hidden: width of the dense layer.
       kernel: side of the convolutions' windows.
       dropout: share of the hidden units left out at random in training.
+      batch_norm: whether convolutions are normalised over the batch before their ReLU.
       rngs: where the initial weights, and dropout, come from.
 
     Raises:
@@ -49,12 +50,15 @@ class CNN(nnx.Module):
         hidden: int = 64,
         kernel: int = 3,
         dropout: float = 0.0,
+        batch_norm: bool = False,
         rngs: nnx.Rngs,
     ):
         sides = _sides(image_shape, len(channels), kernel)
         widths = (image_shape[2], *channels)
-        convs = [Conv(*pair, kernel, rngs=rngs) for pair in zip(widths, channels, strict=False)]
-        self.convs = nnx.List(convs)
+        pairs = zip(widths, channels, strict=False)
+        self.convs = nnx.List(
+            [Conv(*pair, kernel, batch_norm=batch_norm, rngs=rngs) for pair in pairs]
+        )
         self.pool = MaxPool()
         self.hidden = dense(sides[0] * sides[1] * widths[-1], hidden, rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
@@ -74,16 +78,22 @@ class CNN(nnx.Module):
 class Conv(nnx.Module):
     """A square window moved over images without padding, and ReLU.
 
-    Its weights are `[kernel kernel in out]`.
+    Its weights are `[kernel kernel in out]`. With `batch_norm` each output has mean 0 and variance
+    1 over a batch in training, and over what it has seen afterwards, times a scale, plus a shift
+    (S. Ioffe, C. Szegedy, Batch normalization, arXiv:1502.03167, 2015).
     """
 
-    def __init__(self, n_in: int, n_out: int, kernel: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, n_in: int, n_out: int, kernel: int, *, batch_norm: bool = False, rngs: nnx.Rngs
+    ):
         shape = (kernel, kernel, n_in, n_out)
         self.kernel = nnx.Param(nnx.initializers.glorot_uniform()(rngs.params(), shape))
         self.bias = nnx.Param(jnp.zeros(n_out))
+        self.norm = nnx.BatchNorm(n_out, momentum=0.9, rngs=rngs) if batch_norm else None
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 o"]:
-        return nnx.relu(convolve(x, self.kernel[...]) + self.bias[None, None, None])
+        x = convolve(x, self.kernel[...]) + self.bias[None, None, None]
+        return nnx.relu(x if self.norm is None else self.norm(x))
 
 
 class MaxPool(nnx.Module):

@@ -118,6 +118,11 @@ def _layers(module: CNN | LSTM) -> dict[tuple[str, int], list[nnx.Param]]:
     dense = {("dense", i): [d.kernel, d.bias] for i, d in enumerate((module.hidden, module.out))}
     if isinstance(module, CNN):
         convs: Any = module.convs
+        if any(c.norm is not None for c in convs):
+            raise ValueError(
+                "the network has batch_norm=True, expected False: the twin in Keras has no such "
+                "layers. Keep its weights with nn.checkpoint."
+            )
         return {("conv2d", i): [c.kernel, c.bias] for i, c in enumerate(convs)} | dense
     layers: Any = module.layers
     found: Any = {("embedding", 0): [module.embedding.table]}
