@@ -30,6 +30,7 @@ def pictures(n=64):
 
 
 def normalised(x, mean, variance):
+    mean, variance = mean[None, None, None], variance[None, None, None]
     return jax.nn.relu((x - mean) / jnp.sqrt(variance + 1e-5))
 
 
