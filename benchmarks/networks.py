@@ -60,6 +60,7 @@ def cnn_torch():
     import torch
     from torch import nn
 
+    torch.manual_seed(0)  # of unlucky first weights one epoch makes nothing
     layers = [(nn.Conv2d(a, b, 3), nn.ReLU()) for a, b in ((1, 32), (32, 64), (64, 64))]
     dense = (nn.Flatten(), nn.Linear(576, 64), nn.ReLU(), nn.Linear(64, 10))
     pool = nn.MaxPool2d(2)
@@ -132,6 +133,7 @@ def lstm_torch():
     import torch
     from torch import nn
 
+    torch.manual_seed(0)  # of unlucky first weights one epoch makes nothing
     embedding, reader = nn.Embedding(WORDS, 16), nn.LSTM(16, 32, batch_first=True)
     dense = nn.Sequential(nn.Linear(32, 24), nn.ReLU(), nn.Linear(24, 1))
     adam = torch.optim.Adam(nn.ModuleList([embedding, reader, dense]).parameters(), 1e-3)
