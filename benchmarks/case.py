@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Case", "Contender", "Size"]
+__all__ = ["Case", "Contender"]
 
 Size = tuple[int, ...]
 

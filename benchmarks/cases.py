@@ -310,6 +310,7 @@ CASES = (
         _clusters,
         (10_000, 20),
         0.02,
+        module="sklearn.tree",
         numpy=NumpyTree,
         max_depth=NumpyTree.depth,
     ),

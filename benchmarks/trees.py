@@ -24,7 +24,7 @@ class NumpyTree:
         return np.mean(baselines.predict_tree(self._tree, X) == y)
 
 
-def judged(name, estimator, data, size, tolerance, numpy=None, **options):
+def judged(name, estimator, data, size, tolerance, *, module, numpy=None, **options):
     """A row whose answers are scores on new rows: ties are broken by other random numbers."""
 
     def halves(rng, n, d):
@@ -51,14 +51,18 @@ def judged(name, estimator, data, size, tolerance, numpy=None, **options):
         return contender(library, make)
 
     own = {"numpy": contender("numpy", numpy)} if numpy else {}
-    if "n_jobs" in options:
-        own["sklearnex"] = named("sklearnex", "sklearnex.ensemble")
-    theirs = named("sklearn", "sklearn.ensemble" if "n_jobs" in options else "sklearn.tree")
+    faster = module.replace("sklearn.", "sklearnex.", 1)
+    theirs = named("sklearn", module)
     return Case(
         name,
         "forest",
         halves,
-        {"jax": named("jax", "jaxfound"), "sklearn": theirs, **own},
+        {
+            "jax": named("jax", "jaxfound"),
+            "sklearn": theirs,
+            "sklearnex": named(faster, faster),
+            **own,
+        },
         lambda X, y: theirs.answer(theirs.make()(X, y)),
         tolerance,
         {"small": ((500, size[1]),), "medium": (size,), "large": (size,)},
@@ -67,4 +71,4 @@ def judged(name, estimator, data, size, tolerance, numpy=None, **options):
     )
 
 
-forest = partial(judged, n_jobs=-1)
+forest = partial(judged, module="sklearn.ensemble", n_jobs=-1)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from pictures import pictures
 
 import jaxfound as jf
 from jaxfound.nn import keras_weights, loop, train
@@ -18,15 +19,6 @@ CONFIG = train.Config(batch_size=16)
 
 def network():
     return CNN((8, 8, 1), 3, channels=(4, 8), hidden=8, batch_norm=True, rngs=nnx.Rngs(0))
-
-
-def pictures(n=64):
-    """Noise with a bright bar in one of three places, which is the class."""
-    rng = np.random.default_rng(0)
-    y = np.arange(n) % 3
-    x = rng.integers(0, 100, (n, 8, 8, 1))
-    x[np.arange(n), :, 2 + 2 * y] += 100
-    return x.astype(np.uint8), y.astype(np.int32)
 
 
 def normalised(x, mean, variance):
@@ -47,7 +39,7 @@ def test_a_batch_is_normalised_by_itself_and_later_by_what_was_seen():
 
 
 def test_a_prediction_does_not_depend_on_the_rows_beside_it():
-    x, y = pictures()
+    x, y = map(np.asarray, pictures()[:2])
     model = jf.CNNClassifier(
         (4, 8), hidden=8, batch_norm=True, epochs=12, batch_size=16, learning_rate=1e-2
     ).fit(x, y)
@@ -57,8 +49,7 @@ def test_a_prediction_does_not_depend_on_the_rows_beside_it():
 
 def test_a_run_that_goes_on_has_the_bits_of_one_that_never_stopped(tmp_path):
     """What the layers have seen is in the checkpoint too."""
-    rows = train.Data(*map(jnp.asarray, pictures()))
-    fit = partial(loop.fit, network(), rows, KEY, config=CONFIG, hyper=train.Hyper(1e-2))
+    fit = partial(loop.fit, network(), pictures(), KEY, config=CONFIG, hyper=train.Hyper(1e-2))
     whole = fit(epochs=3).state
     fit(epochs=2, directory=tmp_path)
     again = fit(epochs=3, directory=tmp_path).state

@@ -86,6 +86,15 @@ def test_only_the_share_of_a_weight_matters(load, config):
 
 
 @each
+def test_the_bits_are_those_without_jit(load, config):
+    x, y = (part[::8] for part in load())
+    want = tree.fit(x, y, config=config)
+    with jax.disable_jit():
+        got = tree.fit(x, y, config=config)
+    assert_equal(got, want)
+
+
+@each
 def test_vmap_is_a_loop(load, config):
     x, y = load()
     weights = jnp.asarray(np.random.default_rng(0).integers(0, 3, (3, len(y))), x.dtype)

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from pictures import pictures
 
 from jaxfound import parallel
 from jaxfound.nn import augment, checkpoint, loop, summary, train
@@ -29,15 +30,6 @@ CONFIG = Config(batch_size=16)
 
 def network(dropout=0.2):
     return CNN((8, 8, 1), 3, channels=(4, 8), hidden=8, dropout=dropout, rngs=nnx.Rngs(0))
-
-
-def pictures(n=70, seed=0):
-    """Noise with a bright bar in one of three places, which is the class."""
-    rng = np.random.default_rng(seed)
-    y = np.arange(n) % 3
-    x = rng.integers(0, 100, (n, 8, 8, 1))
-    x[np.arange(n), :, 2 + 2 * y] += 100
-    return Data(jnp.asarray(x.astype(np.uint8)), jnp.asarray(y.astype(np.int32)))
 
 
 DATA = pictures()
