@@ -319,14 +319,17 @@ def _fit_pairs(kernel, scales, x, y, weight, hyper, config):
 
     def one(pair):
         problem, given = _problem(pair, hyper, config), (scales, x, pair.rows)
-        found = lane_by_lane(run)(*jax.lax.stop_gradient((*given, problem, hyper.tol)))
+        # An absent row has no target here: its slope is its decision then, however small.
+        solved = problem._replace(target=jnp.where(pair.box > 0, problem.target, 0))
+        found = lane_by_lane(run)(*jax.lax.stop_gradient((*given, solved, hyper.tol)))
+        slope = found.slope + (problem.target - solved.target)
         wide = own_rows(pair.rows).astype(widest())
         beta, intercept = kkt.differentiable(
-            kernel, scales, wide, problem, found.beta, found.intercept, found.slope, found.gap
+            kernel, scales, wide, problem, found.beta, found.intercept, slope, found.gap
         )
         if cut:
             beta = jnp.zeros(x.shape[0], beta.dtype).at[pair.rows].add(beta)
-        scores = problem.target - found.slope + found.intercept
+        scores = solved.target - found.slope + found.intercept
         info = _info(found, scores, pair, problem, hyper, config)
         return beta, intercept, *jax.lax.stop_gradient((info, scores))
 
@@ -345,12 +348,10 @@ def _info(found, scores, pair, problem, hyper, config):
 
 
 def _problem(pair, hyper, config):
-    # An absent row has none, so that its slope is its decision, however small beside a target.
-    target = jnp.where(pair.box > 0, pair.target, 0)
     if config.task == "regression":
-        return dual.Problem(target, -pair.box, pair.box, hyper.epsilon)
+        return dual.Problem(pair.target, -pair.box, pair.box, hyper.epsilon)
     low, high = jnp.where(pair.target < 0, -pair.box, 0), jnp.where(pair.target > 0, pair.box, 0)
-    return dual.Problem(target, low, high, None)
+    return dual.Problem(pair.target, low, high, None)
 
 
 def _pairs(y, weight, hyper, config):
