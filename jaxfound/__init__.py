@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "CNNClassifier": "jaxfound.estimators.neural",
+    "CNNClassifier": "jaxfound.estimators.neural_images",
     "LSTMClassifier": "jaxfound.estimators.neural_text",
     "IncrementalPCA": "jaxfound.estimators.decomposition",
     "PCA": "jaxfound.estimators.decomposition",
@@ -121,7 +121,7 @@ if TYPE_CHECKING:
     from jaxfound.estimators.linear import GradientDescentRegressor, LinearRegression, Ridge
     from jaxfound.estimators.linear_svm import LinearSVC
     from jaxfound.estimators.logistic import LogisticRegression
-    from jaxfound.estimators.neural import CNNClassifier
+    from jaxfound.estimators.neural_images import CNNClassifier
     from jaxfound.estimators.neural_text import LSTMClassifier
     from jaxfound.estimators.scaling import StandardScaler
     from jaxfound.estimators.svm import SVC, SVR

@@ -228,6 +228,12 @@ def test_bad_settings_are_named(name):
     assert not hasattr(model, "classes_")
 
 
+def test_groups_of_padded_convolutions():
+    model = clone(MODEL).set_params(channels=((4, 4), 8), padding="same", epochs=1).fit(X, Y)
+    shapes = [model.weights()[f"convs.{i}.kernel"].shape[-2:] for i in range(3)]
+    assert shapes == [(1, 4), (4, 4), (4, 8)]
+
+
 def test_a_diverged_fit_leaves_nothing():
     model = clone(MODEL).set_params(learning_rate=1e30)
     with pytest.raises(FloatingPointError, match=r"not finite at step \d+, in epoch 1"):

@@ -1,6 +1,7 @@
 """Networks: layers, the training program, its loop and its checkpoints."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pictures import pictures
 
 from jaxfound import parallel
 from jaxfound.nn import augment, checkpoint, loop, summary, train
-from jaxfound.nn.cnn import CNN, convolve
+from jaxfound.nn.cnn import CNN, Conv, convolve
 from jaxfound.nn.stream import Stream
 from jaxfound.nn.train import Config, Data, Hyper
 
@@ -74,9 +75,33 @@ def test_the_product_is_the_convolution_and_so_are_its_slopes(channels, rng):
         assert_close(*slopes, 1e-4)
 
 
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_same_padding_is_that_of_lax(kernel, rng):
+    layer = Conv(2, 4, kernel, padding="same", rngs=nnx.Rngs(0))
+    x, layout = jnp.asarray(rng.normal(size=(5, 9, 7, 2)), jnp.float32), ("NHWC", "HWIO", "NHWC")
+    kernels = layer.kernel[...]
+    want = jax.lax.conv_general_dilated(x, kernels, (1, 1), "SAME", dimension_numbers=layout)
+    assert_close(layer(x), jax.nn.relu(want), 1e-5)
+
+
+def test_a_group_of_convolutions_is_not_pooled_within(capsys):
+    settings = {"channels": (4, (6, 6), 8), "padding": "same", "hidden": 5}
+    summary(CNN((12, 12, 1), 3, **settings, rngs=nnx.Rngs(0)), jnp.zeros((1, 12, 12, 1)))
+    printed = capsys.readouterr().out
+    shapes = ["12, 12, 4", "6, 6, 4", "6, 6, 6", "6, 6, 6", "3, 3, 6", "3, 3, 8"]
+    assert re.findall(r"None, (\d+, \d+, \d+)", printed) == shapes
+
+
 def test_an_image_too_small_is_named():
     with pytest.raises(ValueError, match=r"image_shape is .*too small"):
         CNN((8, 8, 1), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"image_shape is .* 2 convolutions .* 0 poolings"):
+        CNN((4, 4, 1), channels=((8, 8),), rngs=nnx.Rngs(0))
+
+
+def test_an_unknown_padding_is_named():
+    with pytest.raises(ValueError, match="padding is 'full', expected 'valid' or 'same'"):
+        CNN(padding="full", rngs=nnx.Rngs(0))
 
 
 def test_integers_and_floats_are_the_same_images():

@@ -5,7 +5,9 @@ thread inside a loop, and slices with one matrix product take a tenth of its tim
 its weights are the same, so is the result to rounding.
 """
 
+import itertools
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,9 +28,11 @@ class CNN(nnx.Module):
     Args:
       image_shape: height, width and channels of an image.
       n_classes: how many logits.
-      channels: one convolution each; all but the last are pooled by 2.
+      channels: one convolution each, with a pooling by 2 between them. An entry may be a tuple,
+        several convolutions without one: `((32, 32), (64, 64))` pools once.
       hidden: width of the dense layer.
       kernel: side of the convolutions' windows.
+      padding: "valid", or "same" to put zeros around images, so that convolutions keep their size.
       dropout: share of the hidden units left out at random in training.
       batch_norm: whether convolutions are normalised over the batch before their ReLU.
       rngs: where the initial weights, and dropout, come from.
@@ -46,19 +50,25 @@ class CNN(nnx.Module):
         image_shape: tuple[int, int, int] = (28, 28, 1),
         n_classes: int = 10,
         *,
-        channels: Sequence[int] = (32, 64, 64),
+        channels: Sequence[int | Sequence[int]] = (32, 64, 64),
         hidden: int = 64,
         kernel: int = 3,
+        padding: Literal["valid", "same"] = "valid",
         dropout: float = 0.0,
         batch_norm: bool = False,
         rngs: nnx.Rngs,
     ):
-        sides = _sides(image_shape, len(channels), kernel)
-        widths = (image_shape[2], *channels)
-        pairs = zip(widths, channels, strict=False)
+        groups = [(group,) if isinstance(group, int) else tuple(group) for group in channels]
+        sides = _sides(image_shape, groups, kernel, padding)
+        widths = (image_shape[2], *itertools.chain(*groups))
         self.convs = nnx.List(
-            [Conv(*pair, kernel, batch_norm=batch_norm, rngs=rngs) for pair in pairs]
+            [
+                Conv(*pair, kernel, padding=padding, batch_norm=batch_norm, rngs=rngs)
+                for pair in itertools.pairwise(widths)
+            ]
         )
+        # How many convolutions come before each pooling.
+        self.pooled_at = tuple(itertools.accumulate(len(group) for group in groups[:-1]))
         self.pool = MaxPool()
         self.hidden = dense(sides[0] * sides[1] * widths[-1], hidden, rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
@@ -68,15 +78,15 @@ class CNN(nnx.Module):
         """Logits of images: floats in [0, 1], or integers in 0..255."""
         if jnp.issubdtype(x.dtype, jnp.integer):
             x = x.astype(self.out.kernel.dtype) / 255
-        for conv in self.convs[:-1]:
-            x = self.pool(conv(x))
-        x = self.convs[-1](x)
+        for count, conv in enumerate(self.convs, start=1):
+            x = conv(x)
+            x = self.pool(x) if count in self.pooled_at else x
         x = nnx.relu(self.hidden(x.reshape(x.shape[0], -1)))
         return self.out(self.dropout(x))
 
 
 class Conv(nnx.Module):
-    """A square window moved over images without padding, and ReLU.
+    """A square window moved over images, and ReLU.
 
     Its weights are `[kernel kernel in out]`. With `batch_norm` each output has mean 0 and variance
     1 over a batch in training, and over what it has seen afterwards, times a scale, plus a shift
@@ -84,14 +94,23 @@ class Conv(nnx.Module):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, kernel: int, *, batch_norm: bool = False, rngs: nnx.Rngs
+        self,
+        n_in: int,
+        n_out: int,
+        kernel: int,
+        *,
+        padding: Literal["valid", "same"] = "valid",
+        batch_norm: bool = False,
+        rngs: nnx.Rngs,
     ):
         shape = (kernel, kernel, n_in, n_out)
         self.kernel = nnx.Param(nnx.initializers.glorot_uniform()(rngs.params(), shape))
         self.bias = nnx.Param(jnp.zeros(n_out))
+        self.frame = (0, 0) if padding == "valid" else ((kernel - 1) // 2, kernel // 2)
         self.norm = nnx.BatchNorm(n_out, momentum=0.9, rngs=rngs) if batch_norm else None
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 o"]:
+        x = jnp.pad(x, ((0, 0), self.frame, self.frame, (0, 0)))
         x = convolve(x, self.kernel[...]) + self.bias[None, None, None]
         return nnx.relu(x if self.norm is None else self.norm(x))
 
@@ -126,16 +145,19 @@ def _by_product(x, kernel):
     return product.reshape(n, h, w, o)
 
 
-def _sides(image_shape, layers, kernel):
+def _sides(image_shape, groups, kernel, padding):
     """Height and width behind the last convolution."""
-    sides = list(image_shape[:2])
-    for layer in range(layers):
-        sides = [side - kernel + 1 for side in sides]
+    if padding not in ("valid", "same"):
+        raise ValueError(f"padding is {padding!r}, expected 'valid' or 'same'.")
+    lost = kernel - 1 if padding == "valid" else 0
+    sides = image_shape[:2]
+    for place, group in enumerate(groups):
+        sides = [side // 2 if place else side for side in sides]
+        sides = [side - lost * len(group) for side in sides]
         if min(sides) < 1:
             raise ValueError(
-                f"image_shape is {image_shape}, too small for {layers} convolutions of {kernel} x "
-                f"{kernel} with pooling between them: take fewer channels or larger images."
+                f"image_shape is {image_shape}, too small for {sum(map(len, groups))} convolutions "
+                f"of {kernel} x {kernel} with {len(groups) - 1} poolings between them: take fewer "
+                "channels or larger images."
             )
-        if layer < layers - 1:
-            sides = [side // 2 for side in sides]
     return sides
