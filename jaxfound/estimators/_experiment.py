@@ -171,7 +171,7 @@ def predicted(estimator: Any, data: Data, splits: Sequence[tuple[Any, Any]], out
     """
     masks = folds.from_indices(splits, len(data.x))
     found = functional(estimator, _shape(data, splits))
-    task, hypers = _task([found], len(data.x), (("score", Scorer(_nothing, output)),), False)
+    task, hypers = _task([found], data.x, (("score", Scorer(_nothing, output)),), False)
     with _scope(task.model, data):
         plan = _plan(found, hypers, data, masks, data.y[None])
         return np.asarray(lanes.held_out(task, plan))[: len(data.x)]
@@ -194,7 +194,7 @@ def climbed(
     masks, shape = folds.from_indices(splits, len(data.x)), _shape(data, splits)
     found = functional(estimator, shape)
     names = {name: _leaf_of(estimator, name, found, shape) for name in settings}
-    task, hypers = _task([found], len(data.x), scorers, False)
+    task, hypers = _task([found], data.x, scorers, False)
     with _scope(task.model, data):
         plan = _plan(found, hypers, data, masks, data.y[None])
         masks = masks._replace(train=plan.train, test=plan.test)
@@ -221,7 +221,7 @@ def _leaf_of(estimator, name, found, shape):
 
 
 def _run(members, data, masks, targets, scorers, with_train, every, limits):
-    task, hypers = _task(members, len(data.x), scorers, with_train)
+    task, hypers = _task(members, data.x, scorers, with_train)
     with _scope(task.model, data):
         plan = _plan(members[0], hypers, data, masks, targets)
         task = lanes.judged_by_few(task, plan.test)
@@ -231,7 +231,7 @@ def _run(members, data, masks, targets, scorers, with_train, every, limits):
     return scores
 
 
-def _task(members, n, scorers, with_train):
+def _task(members, x, scorers, with_train):
     """The task, and the hypers of its candidates: stacked where they differ."""
     model, _, config, _ = members[0]
     last = getattr(model, "stages", (model,))[-1]
@@ -247,7 +247,7 @@ def _task(members, n, scorers, with_train):
     varies = tuple(bool((leaf != leaf[0]).any()) for leaf in leaves)
     hypers = [leaf if v else leaf[0] for leaf, v in zip(leaves, varies, strict=True)]
     hypers = jax.tree.unflatten(tree, hypers)
-    width = lanes.width_of(model, hypers, varies, len(members), n)
+    width = lanes.width_of(model, config, hypers, varies, len(members), x)
     return lanes.Task(model, config, scorers, with_train, varies, width), hypers
 
 

@@ -117,7 +117,7 @@ def _spread(run, plan, blocks):
 
 def _run(task, plan, blocks):
     def run(each, blocks):
-        inside = _together if _ends_together(task.model) else each
+        inside = _together if _in_lock_step(task.model, task.config, plan.x) else each
 
         def block(lanes):
             first = Lanes(*(leaf[0] for leaf in lanes))
@@ -258,22 +258,26 @@ def fit(task: Task, x: Any, y: Any, weight: Any, hyper: Any, key: Any) -> tuple[
     return task.model.fit(x, y, weight, hyper, key, config=task.config)
 
 
-def width_of(model: Any, hypers: Any, varies: Sequence[bool], n_candidates: int, n: int) -> int:
-    """How many candidates share what does not depend on them, with `n` rows.
+def width_of(
+    model: Any, config: Any, hypers: Any, varies: Sequence[bool], n_candidates: int, x: Any
+) -> int:
+    """How many candidates share what does not depend on them, with rows `x`.
 
-    Those of a model that says `LOCK_STEP`, whose fits end after about as many steps each, also
-    share their passes over the rows; those of other models share the stages before it.
+    Those of a model that fits them `in_lock_step` share their passes over the rows; those of other
+    models share the stages before it.
     """
     if hasattr(model, "stages") and any(varies[: -len(jax.tree.leaves(hypers[-1]))]):
         return 1
     most = _MOST_BEHIND_STAGES if hasattr(model, "stages") else 1
-    if _ends_together(model):
-        most = max(1, _MOST_SCORES // max(1, n))
+    if _in_lock_step(model, config, x):
+        most = max(1, _MOST_SCORES // max(1, len(x)))
     return max(w for w in range(1, min(n_candidates, most) + 1) if n_candidates % w == 0)
 
 
-def _ends_together(model):
-    return getattr(getattr(model, "stages", (model,))[-1], "LOCK_STEP", False)
+def _in_lock_step(model, config, x):
+    last, config = (model.stages[-1], config[-1]) if hasattr(model, "stages") else (model, config)
+    asked = getattr(last, "in_lock_step", None)
+    return asked is not None and asked(config, *x.shape)
 
 
 def judged_by_few(task: Task, test: Float[Array, "m n"]) -> Task:

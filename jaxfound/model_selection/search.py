@@ -88,7 +88,7 @@ def grid(
     Raises:
       ValueError: if leaves have different numbers of candidates, or none has any.
     """
-    task, hypers, h = _several(_task(model, config, scoring, with_train), hypers, len(x))
+    task, hypers, h = _several(_task(model, config, scoring, with_train), hypers, x)
     plan = _plan(x, y[None], weight, folds.train, folds.test, hypers, key)
     return jax.tree.map(jnp.transpose, _scores(task, plan, h, (len(folds.train), h)))
 
@@ -199,7 +199,7 @@ def successive_halving(
     if factor < 2:
         raise ValueError(f"factor is {factor}, expected 2 or more: a round keeps one in so many.")
     options: Any = {"scoring": scoring, "weight": weight, "config": config}
-    _, hypers, h = _several(_task(model, config, scoring, False), hypers, len(x))
+    _, hypers, h = _several(_task(model, config, scoring, False), hypers, x)
     rounds, left = [], jnp.arange(h)
     sizes = _growing(min_rows, len(x), factor, h)
     for size in sizes:
@@ -308,7 +308,7 @@ def _one(task, hyper):
     return dataclasses.replace(task, varies=(False,) * len(jax.tree.leaves(hypers))), hypers
 
 
-def _several(task, hypers, n):
+def _several(task, hypers, x):
     """The task, the hypers as arrays, and the number of candidates."""
     hypers = jax.tree.map(jnp.asarray, hypers)
     leaves = jax.tree.leaves(hypers)
@@ -320,7 +320,7 @@ def _several(task, hypers, n):
         )
     (h,) = lengths
     varies = tuple(leaf.ndim > 0 for leaf in leaves)
-    width = lanes.width_of(task.model, hypers, varies, h, n)
+    width = lanes.width_of(task.model, task.config, hypers, varies, h, x)
     return dataclasses.replace(task, varies=varies, width=width), hypers, h
 
 

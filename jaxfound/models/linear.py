@@ -8,9 +8,18 @@ import jax
 from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Info, Key, Shaped
 from jaxfound.models import ridge
-from jaxfound.models.ridge import LOCK_STEP, SOLVERS, Config, Params, predict
+from jaxfound.models.ridge import SOLVERS, Config, Params, in_lock_step, predict
 
-__all__ = ["LOCK_STEP", "SOLVERS", "Config", "Hyper", "Params", "fit", "objective", "predict"]
+__all__ = [
+    "SOLVERS",
+    "Config",
+    "Hyper",
+    "Params",
+    "fit",
+    "in_lock_step",
+    "objective",
+    "predict",
+]
 
 
 class Hyper(NamedTuple):

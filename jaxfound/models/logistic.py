@@ -26,6 +26,7 @@ __all__ = [
     "described",
     "fit",
     "has_minimum",
+    "in_lock_step",
     "objective",
     "predict",
     "predict_proba",
@@ -160,6 +161,14 @@ def predict(params: Params, x: Float[Array, "n d"]) -> Int[Array, " n"]:
     return eta.argmax(1) if eta.ndim == 2 else (eta > 0).astype(int)
 
 
+def in_lock_step(config: Config, n: int, d: int) -> bool:
+    """Whether an experiment fits many penalties at once, which share their passes over the rows.
+
+    That is worth more steps for some where the rows do not fit a cache.
+    """
+    return n > softmax.FEW and _resolve(config, n, d) == "lbfgs"
+
+
 def _penalty(coef, hyper):
     ratio = jnp.asarray(hyper.l1_ratio, coef.dtype)
     norms = (1 - ratio) / 2 * (coef**2).sum() + ratio * jnp.abs(coef).sum()
@@ -287,13 +296,8 @@ def _lbfgs(problem, start, tol, *, config):
     # u = L' theta, with L L' the Hessian at equal probabilities on a sample of the rows: in these
     # coordinates the first steps are Newton's, whatever the units of the features.
     lower, back = _whitening(problem, config)
-
-    def value_and_grad(u):
-        value, slope = softmax.value_and_slope(problem, _dot(back, u))
-        return value, _dot(back.T, slope)
-
     found = lbfgs.minimise(
-        value_and_grad,
+        softmax.in_coordinates(problem, back),
         _dot(lower.T, start),
         tol=tol,
         max_iter=config.max_iter,

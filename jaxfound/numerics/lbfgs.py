@@ -1,17 +1,34 @@
-r"""Limited-memory BFGS: optax's updates and line search in a loop that says why it stopped."""
+r"""Limited-memory BFGS: one evaluation a trip of one loop, so that lanes of a `vmap` keep in step.
+
+The inverse Hessian is $H = \gamma I$, corrected by the last steps $S$ and the changes $Y$ of the
+gradient along them. With $R$ the upper triangle of $S^\top Y$ and $D$ its diagonal,
+
+$$H g = \gamma g + S R^{-\top}\bigl((D + \gamma Y^\top Y) R^{-1} S^\top g - \gamma Y^\top g\bigr)
+  - \gamma Y R^{-1} S^\top g$$
+
+A step ends where the weak Wolfe conditions hold, which a bracket finds.
+
+Reference: J. Nocedal, S. Wright, Numerical Optimization, 2nd ed., eq. 7.24; A. Lewis, M. Overton,
+Nonsmooth optimization via quasi-Newton methods, Math. Programming 141 (2013), algorithm 2.6.
+"""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
+from jax.flatten_util import ravel_pytree
 
 from jaxfound._types import Array, Bool, Float, Int
 
 __all__ = ["Minimum", "largest", "minimise"]
 
+_STEPS = 10  # that are remembered
 _FLAT = 16  # a step that gains less than this many roundings of the value is the last one
+_LEAST_GAIN, _LEAST_BEND = 1e-4, 0.9  # of the slope, by the Wolfe conditions
+_TRIALS = 30  # of a step's length
+_dot = partial(jnp.matmul, precision="highest")
 
 
 class Minimum(NamedTuple):
@@ -22,6 +39,45 @@ class Minimum(NamedTuple):
     residual: Float[Array, ""]  # the largest partial derivative
     n_iter: Int[Array, ""]
     converged: Bool[Array, ""]
+
+
+class _Memory(NamedTuple):
+    """The last steps, the newest last; those that are not there yet are zero."""
+
+    steps: Float[Array, "m p"]  # S
+    bends: Float[Array, "m p"]  # Y
+    inverse: Float[Array, "m m"]  # of R, upper triangular
+    diagonal: Float[Array, " m"]  # D
+    squares: Float[Array, "m m"]  # Y'Y
+    scale: Float[Array, ""]  # gamma
+
+
+class _Point(NamedTuple):
+    at: Float[Array, " p"]
+    value: Float[Array, ""]
+    grad: Float[Array, " p"]
+
+
+class _Bracket(NamedTuple):
+    """Lengths of a step: `low` is too short, `high` too long, and the slopes there."""
+
+    low: Float[Array, ""]
+    low_slope: Float[Array, ""]
+    high: Float[Array, ""]  # infinite as long as none was
+    high_slope: Float[Array, ""]
+    length: Float[Array, ""]  # the next to try
+    trials: Int[Array, ""]
+
+
+class _State(NamedTuple):
+    point: _Point
+    direction: Float[Array, " p"]
+    slope: Float[Array, ""]  # along it
+    bracket: _Bracket
+    memory: _Memory
+    n_iter: Int[Array, ""]
+    flat: Bool[Array, ""]  # the last step gained nothing
+    done: Bool[Array, ""]
 
 
 def minimise(
@@ -36,66 +92,121 @@ def minimise(
 
     Args:
       value_and_grad: the function and its gradient in one pass over the data.
+      start: a tree of arrays of one dtype.
       tol: stop when no partial derivative is larger, or when the value no longer falls.
       max_iter: a bound on the iterations.
       size: what `tol` bounds, from the gradient; its largest component if not given.
-
-    Reference: D. Liu, J. Nocedal, On the limited memory BFGS method, Math. Programming 45 (1989).
     """
+    flat_start, unravel = ravel_pytree(start)
 
-    size = size or largest
+    def evaluate(at):
+        value, grad = value_and_grad(unravel(at))
+        return _Point(at, value, ravel_pytree(grad)[0])
 
-    @jax.custom_vjp
-    def function(params):
-        return value_and_grad(params)[0]
+    def small(point):
+        return (size or largest)(unravel(point.grad)) <= tol
 
-    # optax differentiates the function; this hands it the gradient of the same single pass.
-    function.defvjp(value_and_grad, lambda grad, cotangent: (_scale(cotangent, grad),))
-    solver = optax.lbfgs()
-    reuse: Any = optax.value_and_grad_from_state(function)
+    def trip(state):
+        point = evaluate(state.point.at + state.bracket.length * state.direction)
+        slope = _dot(point.grad, state.direction)
+        rounding = jnp.finfo(point.value.dtype).eps * jnp.abs(state.point.value)
+        wanted = _LEAST_GAIN * state.bracket.length * state.slope
+        falls = point.value <= state.point.value + wanted + rounding
+        bent = slope >= _LEAST_BEND * state.slope
+        return jax.lax.cond(
+            falls & bent,
+            lambda: _advance(state, point, rounding, small(point)),
+            lambda: _retry(state, slope, falls),
+        )
 
-    def step(carry):
-        params, before, grad = carry.params, carry.value, carry.grad
-        # optax counts in int32 and int64 side by side where float64 is on.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, state = solver.update(
-                grad, carry.state, params, value=before, grad=grad, value_fn=function
-            )
-        params = optax.apply_updates(params, updates)
-        value, grad = reuse(params, state=state)
-        gain, rounding = before - value, jnp.finfo(value.dtype).eps * jnp.abs(before)
-        flat = ~(gain > _FLAT * rounding)
-        # One such step may be a line search that gave up; two in a row are the rounding level.
-        done = (size(grad) <= tol) | (flat & carry.flat)
-        new = _State(params, value, grad, state, carry.n_iter + 1, flat, done)
-        # A line search may give up at a higher value, or at none: start afresh from the last point.
-        back = carry._replace(state=memory, n_iter=new.n_iter, flat=flat, done=carry.flat)
-        risen = ~(gain >= -_FLAT * rounding)
-        return jax.tree.map(lambda b, n: jnp.where(risen, b, n), back, new)
-
-    value, grad = value_and_grad(start)
-    memory, never = solver.init(start), jnp.asarray(False)
-    first = _State(start, value, grad, memory, jnp.asarray(0), never, size(grad) <= tol)
-    last = jax.lax.while_loop(lambda s: ~s.done & (s.n_iter < max_iter), step, first)
-    residual = size(last.grad)
-    finite = jnp.isfinite(last.value) & jnp.isfinite(residual)
-    return Minimum(last.params, last.value, residual, last.n_iter, last.done & finite)
+    first = evaluate(flat_start)
+    memory, none = _empty(flat_start), jnp.asarray(0)
+    state = _toward(first, memory, none, jnp.asarray(False), small(first))
+    last = jax.lax.while_loop(lambda s: ~s.done & (s.n_iter < max_iter), trip, state)
+    params, grad = unravel(last.point.at), unravel(last.point.grad)
+    residual = (size or largest)(grad)
+    finite = jnp.isfinite(last.point.value) & jnp.isfinite(residual)
+    return Minimum(params, last.point.value, residual, last.n_iter, last.done & finite)
 
 
-class _State(NamedTuple):
-    params: Any
-    value: Float[Array, ""]
-    grad: Any
-    state: Any
-    n_iter: Int[Array, ""]
-    flat: Bool[Array, ""]  # the last step gained nothing
-    done: Bool[Array, ""]
+def _advance(state, point, rounding, small):
+    """The next step, from the point that ends this one."""
+    flat = ~(state.point.value - point.value > _FLAT * rounding)
+    memory = _remember(state.memory, point.at - state.point.at, point.grad - state.point.grad)
+    # One such step may be chance; two in a row are the rounding level.
+    done = small | (flat & state.flat)
+    return _toward(point, memory, state.n_iter + 1, flat, done)
+
+
+def _retry(state, slope, falls):
+    """The same step, longer or shorter; after many trials another direction, and then none."""
+    old = state.bracket
+    low, low_slope = _pick(falls, (old.length, slope), (old.low, old.low_slope))
+    high, high_slope = _pick(falls, (old.high, old.high_slope), (old.length, slope))
+    bracket = _Bracket(low, low_slope, high, high_slope, old.length, old.trials + 1)
+    again = state._replace(bracket=bracket._replace(length=_between(bracket, state.slope)))
+    afresh = _toward(
+        state.point, _empty(state.direction), state.n_iter + 1, jnp.asarray(True), state.flat
+    )
+    return _pick(bracket.trials < _TRIALS, again, afresh)
+
+
+def _between(bracket, first_slope):
+    """Where the slope would be zero if it were linear, well inside the bracket."""
+    low, low_slope, high, high_slope, _, _ = bracket
+    beyond = low * first_slope / (first_slope - low_slope)
+    beyond = jnp.where(beyond > 0, beyond, jnp.inf).clip(2 * low, 100 * low)
+    share = low_slope / (low_slope - high_slope)
+    share = jnp.where(high_slope > 0, share, 0.5).clip(0.1, 0.9)
+    return jnp.where(jnp.isinf(high), beyond, low + share * (high - low))
+
+
+def _toward(point, memory, n_iter, flat, done):
+    direction = -_times_gradient(memory, point.grad)
+    slope = _dot(direction, point.grad)
+    one, zero = jnp.ones_like(slope), jnp.zeros_like(slope)
+    bracket = _Bracket(zero, slope, jnp.inf * one, zero, one, jnp.zeros_like(n_iter))
+    return _State(point, direction, slope, bracket, memory, n_iter, flat, done)
+
+
+def _empty(like):
+    m, p = _STEPS, like.size
+    rows, square = jnp.zeros((m, p), like.dtype), jnp.zeros((m, m), like.dtype)
+    return _Memory(rows, rows, square, square[0], square, jnp.ones((), like.dtype))
+
+
+def _remember(memory, step, bend):
+    steps, bends = (_push(rows, row) for rows, row in ((memory.steps, step), (memory.bends, bend)))
+    along, squares = _dot(jnp.stack([steps, bends]), bend)
+    product = along[-1]
+    # The inverse of a triangle that has one more column, and has lost its first row and column.
+    inverse = jnp.pad(memory.inverse[1:, 1:], ((0, 1), (0, 1)))
+    column = -_dot(inverse, along) / product
+    inverse = inverse.at[:, -1].set(column.at[-1].set(1 / product))
+    square = jnp.pad(memory.squares[1:, 1:], ((0, 1), (0, 1)))
+    square = square.at[:, -1].set(squares).at[-1].set(squares)
+    diagonal = _push(memory.diagonal, product)
+    new = _Memory(steps, bends, inverse, diagonal, square, product / squares[-1])
+    # Without a bend there is nothing to learn.
+    return _pick(product > 0, new, memory)
+
+
+def _push(rows, row):
+    return jnp.concatenate([rows[1:], row[None]])
+
+
+def _times_gradient(memory, grad):
+    steps, bends, inverse, diagonal, squares, scale = memory
+    along, against = _dot(jnp.stack([steps, bends]), grad)
+    solved = _dot(inverse, along)
+    inner = diagonal * solved + scale * (_dot(squares, solved) - against)
+    return scale * (grad - _dot(solved, bends)) + _dot(_dot(inner, inverse), steps)
+
+
+def _pick(condition, this, that):
+    return jax.tree.map(partial(jnp.where, condition), this, that)
 
 
 def largest(tree: Any) -> Float[Array, ""]:
     """The largest absolute value in a tree."""
     return jnp.stack([jnp.abs(leaf).max() for leaf in jax.tree.leaves(tree)]).max()
-
-
-def _scale(factor, tree):
-    return jax.tree.map(lambda leaf: factor * leaf, tree)

@@ -18,11 +18,14 @@ import jax.numpy as jnp
 from jaxfound._types import Array, Float, Int
 from jaxfound.numerics import newton
 from jaxfound.numerics.lbfgs import Minimum
-from jaxfound.numerics.reduce import row_sum
+from jaxfound.numerics.mesh import shards
+from jaxfound.numerics.reduce import ones_like_rows, present, row_sum
 
 __all__ = [
+    "FEW",
     "Problem",
     "by_newton",
+    "in_coordinates",
     "loss",
     "second_order",
     "shifted",
@@ -30,6 +33,10 @@ __all__ = [
 ]
 
 _dot = partial(jnp.matmul, precision="highest")
+_product = partial(jax.lax.dot_general, precision="highest")
+_by_class = partial(_product, dimension_numbers=(((0,), (1,)), ((), ())))
+_over_rows = partial(_product, dimension_numbers=(((1,), (1,)), ((), ())))
+FEW = 2**14  # rows that fit a cache
 
 
 class Problem(NamedTuple):
@@ -49,13 +56,17 @@ def loss(
     scores: Float[Array, "n *k"], weight: Float[Array, " n"], y: Int[Array, " n"]
 ) -> Float[Array, ""]:
     """The weighted sum of the losses of rows with these scores."""
-    if scores.ndim == 1:
-        scores = scores[:, None]
-    if scores.shape[1] == 1:
-        eta = scores[:, 0]
+    return _loss(scores[None] if scores.ndim == 1 else scores.T, weight, y)
+
+
+def _loss(scores, weight, y):
+    """The same of scores `[k n]`: a CPU adds rows up in vectors, but not the classes of a row."""
+    if len(scores) == 1:
+        eta = scores[0]
         return (weight * (jax.nn.softplus(eta) - y.astype(eta.dtype) * eta)).sum()
-    own = jnp.take_along_axis(scores, y[:, None], axis=1)[:, 0]
-    return (weight * (jax.nn.logsumexp(scores, axis=1) - own)).sum()
+    of_class = y[None] == jnp.arange(len(scores), dtype=y.dtype)[:, None]
+    own = jnp.where(of_class, scores, 0).sum(0)
+    return (weight * (jax.nn.logsumexp(scores, axis=0) - own)).sum()
 
 
 def shifted(x: Float[Array, "n d"], problem: Problem) -> Float[Array, "n m"]:
@@ -76,13 +87,42 @@ def value_and_slope(problem: Problem, theta: Float[Array, "m k"]) -> tuple[Array
 
     def statistic(w, x, y):
         x = x - problem.shift[None]
-        value, slope = jax.value_and_grad(loss)(_dot(x, theta[:d]) + offset[None], w, y)
-        # Rows on the right: a product with x.T would copy the block.
-        slopes = _dot(slope.T, x).T, slope.sum(0, keepdims=True)
+        scores = _by_class(theta[:d], x) + offset[:, None]
+        value, slope = jax.value_and_grad(_loss)(scores, w, y)
+        slopes = _dot(slope, x).T, slope.sum(1)[None]
         return value, jnp.concatenate(slopes if len(theta) > d else slopes[:1])
 
     x: Any = problem.x
     return _penalised(problem, theta, *row_sum(statistic, problem.weight, x, problem.y))
+
+
+def in_coordinates(
+    problem: Problem, back: Float[Array, "m m"]
+) -> Callable[[Array], tuple[Array, Array]]:
+    r"""`value_and_slope` as a function of $u$ where $\theta = B u$, for many looks at the rows.
+
+    Few rows are changed to these coordinates once, and laid out features first: that makes their
+    products with few classes up to three times as fast on a CPU.
+    """
+    x: Any = problem.x
+    if shards() > 1 or len(x) > FEW:
+
+        def look(u):
+            value, slope = value_and_slope(problem, _dot(back, u))
+            return value, _dot(back.T, slope)
+
+        return look
+    weight, y = ones_like_rows(x, problem.weight), present(problem.weight, problem.y)
+    columns = _dot(back.T, shifted(present(problem.weight, x), problem).T)
+    ridge = _dot(back.T, problem.l2 * back)
+
+    def look_again(u):
+        value, slope = jax.value_and_grad(_loss)(_dot(u.T, columns), weight, y)
+        pull = _dot(ridge, u)
+        value = value / problem.total + (u * pull).sum() / 2
+        return value, _over_rows(columns, slope) / problem.total + pull
+
+    return look_again
 
 
 def by_newton(
