@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn import model_selection as reference
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, make_classification
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 
@@ -230,6 +230,19 @@ def test_scores_of_the_rows_held_out_are_those_of_all_rows_weighed(plan):
     tables = tables._replace(test=tables.test * weight[None])
     want, got = (lanes.evaluate(one, tables, every).test["score"] for one in (task, few))
     np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+def test_penalties_that_share_their_passes_have_scores_of_their_own(x64):
+    x, y = make_classification(17_000, 4, n_redundant=0, flip_y=0.2, random_state=0)
+    x, y, config = jnp.asarray(x), jnp.asarray(y), logistic.Config("lbfgs")
+    assert logistic.in_lock_step(config, *x.shape)
+    split, penalties = folds.k_fold(len(x), 2), jnp.array([1e-4, 1e-2, 1.0])
+    options = {"scoring": "neg_log_loss", "config": config}
+    grid = search.grid(logistic, x, y, split, logistic.Hyper(penalties), **options)
+    for got, penalty in zip(grid.test["score"], penalties, strict=True):
+        hyper = logistic.Hyper(penalty)
+        alone = search.cross_validate(logistic, x, y, split, hyper, **options)
+        np.testing.assert_allclose(got, alone.test["score"], rtol=1e-10)
 
 
 # --- in chunks --------------------------------------------------------------------------------

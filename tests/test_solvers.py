@@ -82,6 +82,29 @@ def test_lbfgs_does_not_depend_on_the_unit_of_the_value(unit):
     assert found.converged
 
 
+def test_lbfgs_takes_about_as_many_steps_as_that_of_scipy(x64):
+    hessian, tol = jnp.diag(jnp.logspace(0, 4, 60)), 1e-5
+    found = lbfgs.minimise(bowl(hessian), jnp.zeros(60), tol=jnp.asarray(tol), max_iter=1000)
+    options = {"jac": True, "method": "L-BFGS-B", "options": {"gtol": tol, "ftol": 0}}
+    known = scipy.optimize.minimize(
+        lambda p: tuple(map(np.asarray, bowl(hessian)(p))), np.zeros(60), **options
+    )
+    assert found.converged
+    assert found.n_iter < 1.2 * known.nit
+
+
+def test_lanes_of_lbfgs_are_fits_of_their_own(x64):
+    units = jnp.logspace(-3, 3, 5)
+
+    def solve(unit):
+        hessian = unit * jnp.diag(jnp.array([1.0, 30.0, 1000.0]))
+        return lbfgs.minimise(bowl(hessian), jnp.zeros(3), tol=1e-6 * unit, max_iter=60)
+
+    lanes, alone = jax.vmap(solve)(units), jax.lax.map(solve, units)
+    np.testing.assert_array_equal(lanes.n_iter, alone.n_iter)
+    np.testing.assert_allclose(lanes.params, alone.params, rtol=1e-9)
+
+
 def test_newton_solves_a_quadratic_in_one_step(dtype, rng):
     root = rng.normal(size=(4, 4)).astype(dtype)
     hessian = jnp.asarray(root @ root.T + np.eye(4, dtype=dtype))
