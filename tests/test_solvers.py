@@ -19,6 +19,7 @@ from jaxfound.numerics import (
     newton,
     nonnegative,
     proximal,
+    softmax,
 )
 
 # --- solvers ----------------------------------------------------------------------------------
@@ -262,3 +263,21 @@ def test_a_path_over_many_rows_turns_careful_only_where_it_must(x64, rng):
     for l2, coef in zip(penalties, path, strict=True):
         alone, _ = ridge.fit(jnp.asarray(x), jnp.asarray(y), hyper=ridge.Hyper(l2))
         np.testing.assert_allclose(coef, alone.coef, rtol=1e-6)
+
+
+def test_the_losses_of_two_classes_and_of_one_score_are_the_same(x64):
+    """Also their slopes and curvatures, where scores are zero or large."""
+    eta, y, weight = (
+        jnp.array([-700.0, -30.0, 0.0, 1.0, 40.0]),
+        jnp.array([0, 1, 0, 1, 1]),
+        jnp.ones(5),
+    )
+
+    def one(eta):
+        return softmax.loss(eta, weight, y)
+
+    def two(eta):
+        return softmax.loss(jnp.stack([jnp.zeros(5), eta], 1), weight, y)
+
+    for derivative in (lambda f: f, jax.grad, jax.hessian):
+        np.testing.assert_allclose(derivative(one)(eta), derivative(two)(eta), atol=1e-15)

@@ -293,9 +293,9 @@ def _newton(problem, start, tol, *, config):
 
 
 def _lbfgs(problem, start, tol, *, config):
-    # u = L' theta, with L L' the Hessian at equal probabilities on a sample of the rows: in these
+    # u = L' theta, with L L' about the Hessian at the start on a sample of the rows: in these
     # coordinates the first steps are Newton's, whatever the units of the features.
-    lower, back = _whitening(problem, config)
+    lower, back = _whitening(problem, start)
     found = lbfgs.minimise(
         softmax.in_coordinates(problem, back),
         _dot(lower.T, start),
@@ -306,13 +306,15 @@ def _lbfgs(problem, start, tol, *, config):
     return found._replace(params=_dot(back, found.params))
 
 
-def _whitening(problem, config):
+def _whitening(problem, start):
     n, d = problem.x.shape
-    weight, x = every(max(1, n // max(_LEAST_SAMPLE, 2 * d)), problem.weight, problem.x)
+    least = max(_LEAST_SAMPLE, 2 * d, n // _SAMPLE_STRIDE)
+    weight, x = every(max(1, n // least), problem.weight, problem.x)
     weight = ones_like_rows(x, weight)
     rows = softmax.shifted(present(weight, x), problem)
-    curvature = (config.n_classes - 1) / config.n_classes**2
-    return whitening(rows, weight, problem.l2[:, 0], curvature=curvature)
+    bent = weight * softmax.curvature(_dot(rows, start))
+    curvature = bent.sum() / jnp.maximum(weight.sum(), jnp.finfo(x.dtype).tiny)
+    return whitening(rows, bent, problem.l2[:, 0], curvature=curvature)
 
 
 def _proximal(problem, start, tol, *, config):

@@ -25,6 +25,7 @@ __all__ = [
     "FEW",
     "Problem",
     "by_newton",
+    "curvature",
     "in_coordinates",
     "loss",
     "second_order",
@@ -63,10 +64,32 @@ def _loss(scores, weight, y):
     """The same of scores `[k n]`: a CPU adds rows up in vectors, but not the classes of a row."""
     if len(scores) == 1:
         eta = scores[0]
-        return (weight * (jax.nn.softplus(eta) - y.astype(eta.dtype) * eta)).sum()
+        return (weight * (_softplus(eta) - y.astype(eta.dtype) * eta)).sum()
     of_class = y[None] == jnp.arange(len(scores), dtype=y.dtype)[:, None]
     own = jnp.where(of_class, scores, 0).sum(0)
     return (weight * (jax.nn.logsumexp(scores, axis=0) - own)).sum()
+
+
+def curvature(scores: Float[Array, "n k"]) -> Float[Array, " n"]:
+    """The second derivative of each row's loss in its scores, $p(1 - p)$, averaged over them."""
+    share = _sigmoid(scores) if scores.shape[1] == 1 else jax.nn.softmax(scores)
+    return (share * (1 - share)).mean(1)
+
+
+@jax.custom_jvp
+def _softplus(eta):
+    """As `jax.nn.softplus`, but one exponential is enough for it and its slope."""
+    return jnp.maximum(eta, 0) + jnp.log1p(jnp.exp(-jnp.abs(eta)))
+
+
+@jax.custom_jvp
+def _sigmoid(eta):
+    small = jnp.exp(-jnp.abs(eta))
+    return jnp.where(eta > 0, 1, small) / (1 + small)
+
+
+_softplus.defjvps(lambda tangent, _, eta: _sigmoid(eta) * tangent)
+_sigmoid.defjvps(lambda tangent, share, _: share * (1 - share) * tangent)
 
 
 def shifted(x: Float[Array, "n d"], problem: Problem) -> Float[Array, "n m"]:

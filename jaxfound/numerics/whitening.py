@@ -23,7 +23,7 @@ def whitening(
     weight: Float[Array, " n"],
     ridge: Float[Array, " m"],
     *,
-    curvature: float,
+    curvature: Float[Array, ""] | float,
 ) -> tuple[Float[Array, "m m"], Float[Array, "m m"]]:
     r"""$L$ and $L^{-\top}$ with $L L^\top \approx c\, X^\top W X / \sum_i w_i + \Lambda$.
 
@@ -50,7 +50,7 @@ def whitening(
 def _correlation(rows, share, curvature):
     # A few rows for each column show correlations where there are none: shrunk towards zero.
     identity = jnp.eye(rows.shape[1], dtype=rows.dtype)
-    share = share.astype(rows.dtype)
+    share, curvature = share.astype(rows.dtype), jnp.asarray(curvature, rows.dtype)
     seen = jnp.where(identity > 0, 1, curvature * _dot(rows.T, rows * share[:, None]))
     n, m, squares = 1 / (share**2).sum(), len(seen), (seen**2).sum()
     noise = ((1 - 2 / m) * squares + m**2) / ((n + 1 - 2 / m) * jnp.maximum(squares - m, 1e-6))
