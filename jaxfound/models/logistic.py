@@ -296,8 +296,14 @@ def _lbfgs(problem, start, tol, *, config):
     # u = L' theta, with L L' about the Hessian at the start on a sample of the rows: in these
     # coordinates the first steps are Newton's, whatever the units of the features.
     lower, back = _whitening(problem, start)
+    evaluate = softmax.evaluator(problem)
+
+    def value_and_grad(u):
+        value, slope = evaluate(_dot(back, u))
+        return value, _dot(back.T, slope)
+
     found = lbfgs.minimise(
-        softmax.in_coordinates(problem, back),
+        value_and_grad,
         _dot(lower.T, start),
         tol=tol,
         max_iter=config.max_iter,

@@ -26,7 +26,7 @@ __all__ = [
     "Problem",
     "by_newton",
     "curvature",
-    "in_coordinates",
+    "evaluator",
     "loss",
     "second_order",
     "shifted",
@@ -119,33 +119,23 @@ def value_and_slope(problem: Problem, theta: Float[Array, "m k"]) -> tuple[Array
     return _penalised(problem, theta, *row_sum(statistic, problem.weight, x, problem.y))
 
 
-def in_coordinates(
-    problem: Problem, back: Float[Array, "m m"]
-) -> Callable[[Array], tuple[Array, Array]]:
-    r"""`value_and_slope` as a function of $u$ where $\theta = B u$, for many looks at the rows.
+def evaluator(problem: Problem) -> Callable[[Array], tuple[Array, Array]]:
+    """`value_and_slope` of this problem, for many looks at the same rows.
 
-    Few rows are changed to these coordinates once, and laid out features first: that makes their
-    products with few classes up to three times as fast on a CPU.
+    Few rows are laid out once, features first: that makes their products with few classes up to
+    three times as fast on a CPU.
     """
     x: Any = problem.x
     if shards() > 1 or len(x) > FEW:
-
-        def look(u):
-            value, slope = value_and_slope(problem, _dot(back, u))
-            return value, _dot(back.T, slope)
-
-        return look
+        return partial(value_and_slope, problem)
     weight, y = ones_like_rows(x, problem.weight), present(problem.weight, problem.y)
-    columns = _dot(back.T, shifted(present(problem.weight, x), problem).T)
-    ridge = _dot(back.T, problem.l2 * back)
+    columns = shifted(present(problem.weight, x), problem).T
 
-    def look_again(u):
-        value, slope = jax.value_and_grad(_loss)(_dot(u.T, columns), weight, y)
-        pull = _dot(ridge, u)
-        value = value / problem.total + (u * pull).sum() / 2
-        return value, _over_rows(columns, slope) / problem.total + pull
+    def look(theta):
+        value, slope = jax.value_and_grad(_loss)(_dot(theta.T, columns), weight, y)
+        return _penalised(problem, theta, value, _over_rows(columns, slope))
 
-    return look_again
+    return look
 
 
 def by_newton(
