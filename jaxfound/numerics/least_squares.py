@@ -35,6 +35,7 @@ from jaxfound.numerics.reduce import (
 )
 
 __all__ = [
+    "SMALL",
     "Cholesky",
     "Factor",
     "Solution",
@@ -50,7 +51,7 @@ __all__ = [
 ]
 
 _MOST_LOST = 1e-4  # relative error of a Cholesky factor that refinement still mends quickly
-_SMALL = 2**14  # elements of a problem on which refinement costs nothing: it is always done
+SMALL = 2**14  # elements of a problem on which refinement costs nothing: it is always done
 _MAX_REFINEMENTS = 20
 _dot = partial(jnp.matmul, precision="highest")
 
@@ -129,7 +130,7 @@ def solve(
             )
         return refined(problem, factor)
 
-    if x.size * y.shape[1] <= _SMALL:
+    if x.size * y.shape[1] <= SMALL:
         return careful(problem, cholesky, lost)
 
     def plain(problem, cholesky, _):

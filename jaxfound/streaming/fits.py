@@ -98,7 +98,8 @@ def _solution(stream, known, l2, config):
     """As `least_squares.solve`, a pass over the source wherever that reads the rows again."""
     l2 = jnp.broadcast_to(l2, (stream.d,))
     cholesky, plain, ill, lost = _by_cholesky(known, l2)
-    if config.solver != "svd" and not ill:
+    small = stream.n * known.cross.size <= least_squares.SMALL
+    if config.solver != "svd" and not (ill or small):
         return plain
     if config.solver == "svd" or (config.solver == "auto" and lost):
         step = partial(_triangle, known.x_mean)
