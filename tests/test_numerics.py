@@ -12,7 +12,7 @@ from jaxfound.models import linear, scaling
 from jaxfound.numerics import compensated
 from jaxfound.numerics.branch import cond_per_lane
 from jaxfound.numerics.reduce import (
-    _MOST_ROWS,
+    ONE_BLOCK,
     _on_device,
     finite,
     mean_of_sample,
@@ -88,7 +88,7 @@ every_driver = pytest.mark.parametrize(
     ("driver", "n"),
     # The accelerator's driver is plain JAX, and can be tried on a CPU.
     [
-        *((row_sum, n) for n in (7, _MOST_ROWS, _MOST_ROWS + 1, 5 * _MOST_ROWS + 11)),
+        *((row_sum, n) for n in (7, ONE_BLOCK, ONE_BLOCK + 1, 5 * ONE_BLOCK + 11)),
         (_on_device, 20_011),
     ],
 )

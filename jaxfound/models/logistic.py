@@ -13,7 +13,14 @@ from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import gradient, implicit, lbfgs, proximal, softmax
 from jaxfound.numerics.mesh import every
-from jaxfound.numerics.reduce import finite, mean_of_sample, ones_like_rows, present, row_sum
+from jaxfound.numerics.reduce import (
+    ONE_BLOCK,
+    finite,
+    mean_of_sample,
+    ones_like_rows,
+    present,
+    row_sum,
+)
 from jaxfound.numerics.whitening import whitening
 
 __all__ = [
@@ -166,7 +173,7 @@ def in_lock_step(config: Config, n: int, d: int) -> bool:
 
     That is worth more steps for some where the rows do not fit a cache.
     """
-    return n > softmax.FEW and _resolve(config, n, d) == "lbfgs"
+    return n > ONE_BLOCK and _resolve(config, n, d) == "lbfgs"
 
 
 def _penalty(coef, hyper):

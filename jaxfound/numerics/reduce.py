@@ -20,12 +20,21 @@ from jaxfound._types import Array, Float, Shaped
 from jaxfound.numerics.compensated import total, two_sum
 from jaxfound.numerics.mesh import every, per_shard, shards
 
-__all__ = ["finite", "mean_of_sample", "ones_like_rows", "present", "row_fold", "row_sum"]
+__all__ = [
+    "ONE_BLOCK",
+    "finite",
+    "mean_of_sample",
+    "ones_like_rows",
+    "present",
+    "row_fold",
+    "row_sum",
+]
 
 _CACHE_BYTES = 2**22  # rows of one block on a CPU: about the second-level caches of its cores
 _DEVICE_BYTES = 2**28  # rows of one batch of blocks on an accelerator
 _BATCH = 64  # blocks in a batch: short sums inside a block keep float32 accurate
-_LEAST_ROWS, _MOST_ROWS = 2**9, 2**14  # of a block: smaller ones wake the threads too often
+_LEAST_ROWS = 2**9  # of a block: smaller ones wake the threads too often
+ONE_BLOCK = 2**14  # rows of a block at most: as many fit a cache
 _ROWS_PER_COLUMN = 2  # at least: a block's d x d products cost more than adding them up does
 _IN_FLIGHT = 2  # blocks at a time: one may be read while another is multiplied
 
@@ -49,7 +58,7 @@ def row_sum(
     """
     if shards() > 1:
         return _over_mesh(statistic, weight, *rows)
-    if rows[0].shape[0] <= _MOST_ROWS:
+    if rows[0].shape[0] <= ONE_BLOCK:
         return statistic(*_block(weight, rows))
     return jax.lax.platform_dependent(
         weight, *rows, cpu=partial(_in_cache, statistic), default=partial(_on_device, statistic)
@@ -180,4 +189,4 @@ def _rows_within(limit, rows):
     widths = [max(1, math.prod(r.shape[1:])) for r in rows]
     row_bytes = sum(w * r.dtype.itemsize for w, r in zip(widths, rows, strict=True))
     least = max(_LEAST_ROWS, _ROWS_PER_COLUMN * max(widths))
-    return max(least, min(_MOST_ROWS, 2 ** int(math.log2(limit / row_bytes))))
+    return max(least, min(ONE_BLOCK, 2 ** int(math.log2(limit / row_bytes))))

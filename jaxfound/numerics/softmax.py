@@ -19,10 +19,9 @@ from jaxfound._types import Array, Float, Int
 from jaxfound.numerics import newton
 from jaxfound.numerics.lbfgs import Minimum
 from jaxfound.numerics.mesh import shards
-from jaxfound.numerics.reduce import ones_like_rows, present, row_sum
+from jaxfound.numerics.reduce import ONE_BLOCK, ones_like_rows, present, row_sum
 
 __all__ = [
-    "FEW",
     "Problem",
     "by_newton",
     "curvature",
@@ -37,7 +36,6 @@ _dot = partial(jnp.matmul, precision="highest")
 _product = partial(jax.lax.dot_general, precision="highest")
 _by_class = partial(_product, dimension_numbers=(((0,), (1,)), ((), ())))
 _over_rows = partial(_product, dimension_numbers=(((1,), (1,)), ((), ())))
-FEW = 2**14  # rows that fit a cache
 
 
 class Problem(NamedTuple):
@@ -126,7 +124,7 @@ def evaluator(problem: Problem) -> Callable[[Array], tuple[Array, Array]]:
     three times as fast on a CPU.
     """
     x: Any = problem.x
-    if shards() > 1 or len(x) > FEW:
+    if shards() > 1 or len(x) > ONE_BLOCK:
         return partial(value_and_slope, problem)
     weight, y = ones_like_rows(x, problem.weight), present(problem.weight, problem.y)
     columns = shifted(present(problem.weight, x), problem).T
