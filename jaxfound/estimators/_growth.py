@@ -27,7 +27,7 @@ class Ground(NamedTuple):
 
     x: Any  # as placed on the device, padded
     rows: leaves.Rows
-    view: tree.View
+    features: draws.Span  # the columns that are not padding
     config: forest.Config  # of the padded data
     n_shares: int  # in the value of a leaf; what is more is padding
 
@@ -36,7 +36,7 @@ def prepared(table: Table, config: forest.Config) -> Ground:
     """The rows of a table on the device, binned; inside a `compute_scope`."""
     n, d = table.x.shape
     trees = config.trees
-    tried = min(d, trees.max_features or d)
+    tried = trees.max_features or d
     shape = _padded(n, d)
     if shape is not None:
         trees = dataclasses.replace(
@@ -48,7 +48,7 @@ def prepared(table: Table, config: forest.Config) -> Ground:
     return Ground(
         x,
         _binned(x, y, weight, channels=tree.channels_of(trees, y)),
-        tree.View(draws.span(d), np.int32(tried)),
+        draws.span(d),
         dataclasses.replace(config, trees=trees),
         max(2, *config.trees.classes) if config.trees.classes else 1,
     )
@@ -59,7 +59,7 @@ def grown_pool(
 ) -> tuple[tree.Params, np.ndarray]:
     """The trees of the given seeds in one table of nodes, on the host, and their roots."""
     config = dataclasses.replace(ground.config, n_trees=len(seed))
-    problem, weight, unit = _planted(ground.rows, hyper, seed, ground.view, config=config)
+    problem, weight, unit = _planted(ground.rows, hyper, seed, ground.features, config=config)
     plan = tree.plan_of(ground.rows, len(seed), config.trees)
     with jax.enable_x64(False):  # nothing in it has a wide dtype, whatever the data have
         grown = growth(problem, plan=plan)

@@ -173,19 +173,20 @@ def tree_settings(
       n_classes: of every output.
       weight: of all rows.
     """
-    least = _rows(given.min_samples_leaf, n)
+    least, looked_at = _rows(given.min_samples_leaf, n), _max_features(given.max_features, d)
     hyper = tree.Hyper(
         max_depth=np.inf if given.max_depth is None else given.max_depth,
         min_samples_split=max(2, _rows(given.min_samples_split, n), 2 * least),
         min_samples_leaf=least,
         min_weight_leaf=given.min_weight_fraction_leaf * weight,
         min_impurity_decrease=given.min_impurity_decrease,
+        max_features=looked_at or np.inf,
     )
     criterion: Any = _CRITERIA.get(given.criterion, given.criterion)
     config = tree.Config(
         criterion=criterion,
         n_classes=n_classes if is_classifier(given) else (),
-        max_features=_max_features(given.max_features, d),
+        max_features=looked_at,
         max_leaf_nodes=given.max_leaf_nodes,
         count_rows=least > 1,
     )

@@ -117,10 +117,10 @@ def grow(
     n, t = len(rows.weight), len(seed)
     g = pool_size(n, t, config)
 
-    view = tree.view_of(rows, config.trees)
+    features = draws.span(len(rows.bins.low))
 
     def pool(seed):
-        problem, own, unit = planted(rows, hyper, seed, view, config=config)
+        problem, own, unit = planted(rows, hyper, seed, features, config=config)
         grown = tree.grow(problem, tree.plan_of(rows, g, config.trees))
         return tree.params_of(grown, rows, own, unit, config.trees)
 
@@ -133,13 +133,13 @@ def planted(
     rows: leaves.Rows,
     hyper: Hyper,
     seed: Shaped[Array, " g"],
-    view: tree.View,
+    features: draws.Span,
     *,
     config: Config,
 ) -> tuple[Problem, Int[Array, "g n"], Float[Array, " g"]]:
     """What a pool of trees grows from, the weights of the rows in each, and what 1 stands for."""
     weight, unit = jax.vmap(lambda s: _tree_weight(rows, hyper, s, config))(seed)
-    problem = tree.problem_of(rows, weight, unit, seed, hyper.trees, view, config.trees)
+    problem = tree.problem_of(rows, weight, unit, seed, hyper.trees, features, config.trees)
     return problem, weight, unit
 
 

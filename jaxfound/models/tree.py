@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxfound._show import as_table
 from jaxfound._types import Array, Bool, Float, Info, Int, Key, Shaped
@@ -27,7 +26,6 @@ __all__ = [
     "Config",
     "Hyper",
     "Params",
-    "View",
     "apply",
     "channels_of",
     "decided",
@@ -42,7 +40,6 @@ __all__ = [
     "refuse_gradient",
     "shares",
     "steps_of",
-    "view_of",
 ]
 
 _UNBOUNDED = 2**30  # a depth that no tree has
@@ -64,19 +61,13 @@ class Params(NamedTuple):
     _repr_html_ = as_table
 
 
-class View(NamedTuple):
-    """What a node may look at, where columns are padded: the first of them."""
-
-    features: draws.Span
-    tried: Any  # features in a node
-
-
 class Hyper(NamedTuple):
     max_depth: Int[Array, ""] | float = jnp.inf
     min_samples_split: Float[Array, ""] | float = 2.0  # rows of positive weight
     min_samples_leaf: Float[Array, ""] | float = 1.0  # the same, where `Config.count_rows`
     min_weight_leaf: Float[Array, ""] | float = 0.0
     min_impurity_decrease: Float[Array, ""] | float = 0.0  # times the node's share of the weight
+    max_features: Int[Array, ""] | float = jnp.inf  # looked at in a node, within that of `Config`
 
     _repr_html_ = as_table
 
@@ -85,7 +76,7 @@ class Hyper(NamedTuple):
 class Config:
     criterion: Criterion = "gini"
     n_classes: int | tuple[int, ...] = 2  # one number an output; () for a regression
-    max_features: int | None = None  # looked at in a node; None for all
+    max_features: int | None = None  # that a node has time to look at; None for all
     max_leaf_nodes: int | None = None  # the best are kept
     max_nodes: int | None = None  # places in the table; None for as many as there can be
     missing: bool = False  # whether NaN may go to either side; else it is a large value
@@ -130,7 +121,8 @@ def fit(
     rows = leaves.binned_rows(x, y, weight, channels_of(config, y))
     own, unit = rows.weight[None], rows.weight_unit[None]
     seed = jax.random.bits(key, (1,), jnp.uint32)
-    problem = problem_of(rows, own, unit, seed, hyper, view_of(rows, config), config)
+    features = draws.span(x.shape[1])
+    problem = problem_of(rows, own, unit, seed, hyper, features, config)
     params = params_of(grow(problem, plan_of(rows, 1, config)), rows, own, unit, config)
     return params, info(params)
 
@@ -177,12 +169,6 @@ def channels_of(config: Config, y: Shaped[Array, "n *o"]) -> Channels:
     return Channels(config.criterion, config.classes, 0 if config.classes else y[0].size)
 
 
-def view_of(rows: leaves.Rows, config: Config) -> View:
-    """All columns."""
-    d = len(rows.bins.low)
-    return View(draws.span(d), np.int32(_tried(config, d)))
-
-
 def plan_of(rows: leaves.Rows, trees: int, config: Config) -> Plan:
     """All that the program of a growth depends on."""
     n, classes = len(rows.weight), config.classes
@@ -203,11 +189,15 @@ def problem_of(
     unit: Float[Array, " g"],
     seed: Shaped[Array, " g"],
     hyper: Hyper,
-    view: View,
+    features: draws.Span,
     config: Config,
 ) -> Problem:
-    """All that a growth computes with: whole numbers and float32, whatever the data are."""
-    limits = _limits(hyper, rows, weight, unit, view, config)
+    """All that a growth computes with: whole numbers and float32, whatever the data are.
+
+    Args:
+      features: the first columns, where more are padding.
+    """
+    limits = _limits(hyper, rows, weight, unit, features, config)
     return Problem(rows.codes, rows.target, weight.reshape(-1), seed, limits)
 
 
@@ -261,11 +251,12 @@ def _gain_unit(rows, config):
     return rows.value_unit if config.criterion == "poisson" else rows.value_unit**2
 
 
-def _limits(hyper, rows, weight, unit, view, config):
+def _limits(hyper, rows, weight, unit, features, config):
     def whole(number):
         return jnp.ceil(jnp.clip(jnp.asarray(number, jnp.float32), 0, _UNBOUNDED)).astype(jnp.int32)
 
     least = jnp.asarray(hyper.min_weight_leaf, unit.dtype) / unit
+    most = _tried(config, len(rows.bins.low))
     decrease = jnp.asarray(hyper.min_impurity_decrease, unit.dtype) / _gain_unit(rows, config)
     # A hair less than the gain, for those that are equal but for rounding.
     return Limits(
@@ -275,8 +266,8 @@ def _limits(hyper, rows, weight, unit, view, config):
         min_weight=least.astype(jnp.float32),
         min_gain=(decrease * (1 - 1e-6)).astype(jnp.float32),
         total=weight.sum(1).astype(jnp.float32),
-        features=view.features,
-        tried=view.tried,
+        features=features,
+        tried=whole(hyper.max_features).clip(1, most),
     )
 
 
