@@ -175,6 +175,15 @@ def test_limits_stop_growth():
     assert strict.n_iter == 2
 
 
+def test_a_traced_number_of_features_grows_the_trees_of_a_static_one():
+    x, y = iris()
+    few = tree.Config(n_classes=3, max_features=2)
+    static, _ = forest.fit(x, y, config=forest.Config(few, n_trees=4))
+    hyper = forest.Hyper(tree.Hyper(max_features=2))
+    traced, _ = forest.fit(x, y, hyper=hyper, config=forest.Config(CLASSES, n_trees=4))
+    assert_equal(traced, static)
+
+
 @pytest.mark.parametrize("most", [2, 3, 5, 8])
 def test_the_best_leaves_are_those_of_scikit_learn(most):
     x, y = diabetes()
