@@ -67,7 +67,7 @@ class Hyper(NamedTuple):
     min_samples_leaf: Float[Array, ""] | float = 1.0  # the same, where `Config.count_rows`
     min_weight_leaf: Float[Array, ""] | float = 0.0
     min_impurity_decrease: Float[Array, ""] | float = 0.0  # times the node's share of the weight
-    max_features: Int[Array, ""] | float = jnp.inf  # looked at in a node, within that of `Config`
+    max_features: Int[Array, ""] | float = jnp.inf  # looked at in a node; bounded by `Config`
 
     _repr_html_ = as_table
 
@@ -76,7 +76,7 @@ class Hyper(NamedTuple):
 class Config:
     criterion: Criterion = "gini"
     n_classes: int | tuple[int, ...] = 2  # one number an output; () for a regression
-    max_features: int | None = None  # that a node has time to look at; None for all
+    max_features: int | None = None  # looked at in a node at most; None for all
     max_leaf_nodes: int | None = None  # the best are kept
     max_nodes: int | None = None  # places in the table; None for as many as there can be
     missing: bool = False  # whether NaN may go to either side; else it is a large value
