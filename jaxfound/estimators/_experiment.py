@@ -247,8 +247,8 @@ def _task(members, x, scorers, with_train):
     varies = tuple(bool((leaf != leaf[0]).any()) for leaf in leaves)
     hypers = [leaf if v else leaf[0] for leaf, v in zip(leaves, varies, strict=True)]
     hypers = jax.tree.unflatten(tree, hypers)
-    width = lanes.width_of(model, config, hypers, varies, len(members), x)
-    return lanes.Task(model, config, scorers, with_train, varies, width), hypers
+    task = lanes.Task(model, config, scorers, with_train)
+    return lanes.with_candidates(task, hypers, varies, len(members), x), hypers
 
 
 def _scope(model, data):

@@ -20,6 +20,7 @@ from jaxfound.model_selection import search
 from jaxfound.model_selection.folds import Folds
 from jaxfound.model_selection.pipeline import defaults
 from jaxfound.model_selection.scoring import Scorer, as_scorers
+from jaxfound.numerics.branch import where
 
 __all__ = ["Certificate", "Learned", "certify", "learn", "leaves_by_name"]
 
@@ -196,4 +197,4 @@ def _smooth(scoring):
 
 
 def _better(best, other):
-    return jax.tree.map(partial(jnp.where, other[1] > best[1]), other, best)
+    return where(other[1] > best[1], other, best)

@@ -31,7 +31,7 @@ __all__ = [
     "fit",
     "held_out",
     "judged_by_few",
-    "width_of",
+    "with_candidates",
 ]
 
 _MOST_SCORES = 2**22  # rows times candidates that are fitted at once
@@ -48,6 +48,7 @@ class Task:
     with_train: bool = False  # whether the rows trained on are scored too
     varies: tuple[bool, ...] = ()  # which leaves of the plan's hypers have the axis of candidates
     width: int = 1  # so many candidates share what does not depend on them
+    in_lock_step: bool = False  # whether those share every pass over the rows, too
     n_test: int | None = None  # the most rows that judge a lane; None: all are scored, and weighed
 
 
@@ -117,7 +118,7 @@ def _spread(run, plan, blocks):
 
 def _run(task, plan, blocks):
     def run(each, blocks):
-        inside = _together if _in_lock_step(task.model, task.config, plan.x) else each
+        inside = _together if task.in_lock_step else each
 
         def block(lanes):
             first = Lanes(*(leaf[0] for leaf in lanes))
@@ -258,19 +259,25 @@ def fit(task: Task, x: Any, y: Any, weight: Any, hyper: Any, key: Any) -> tuple[
     return task.model.fit(x, y, weight, hyper, key, config=task.config)
 
 
-def width_of(
-    model: Any, config: Any, hypers: Any, varies: Sequence[bool], n_candidates: int, x: Any
-) -> int:
-    """How many candidates share what does not depend on them, with rows `x`.
+def with_candidates(
+    task: Task, hypers: Any, varies: Sequence[bool], n_candidates: int, x: Any
+) -> Task:
+    """The task of these candidates, which share what does not depend on them, with rows `x`.
 
     Those of a model that fits them `in_lock_step` share their passes over the rows; those of other
     models share the stages before it.
     """
+    lock_step = _in_lock_step(task.model, task.config, x)
+    width = _width(task.model, hypers, varies, n_candidates, len(x), lock_step)
+    return dataclasses.replace(task, varies=tuple(varies), width=width, in_lock_step=lock_step)
+
+
+def _width(model, hypers, varies, n_candidates, n, lock_step):
     if hasattr(model, "stages") and any(varies[: -len(jax.tree.leaves(hypers[-1]))]):
         return 1
     most = _MOST_BEHIND_STAGES if hasattr(model, "stages") else 1
-    if _in_lock_step(model, config, x):
-        most = max(1, _MOST_SCORES // max(1, len(x)))
+    if lock_step:
+        most = max(1, _MOST_SCORES // max(1, n))
     return max(w for w in range(1, min(n_candidates, most) + 1) if n_candidates % w == 0)
 
 

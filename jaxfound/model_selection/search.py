@@ -320,8 +320,7 @@ def _several(task, hypers, x):
         )
     (h,) = lengths
     varies = tuple(leaf.ndim > 0 for leaf in leaves)
-    width = lanes.width_of(task.model, task.config, hypers, varies, h, x)
-    return dataclasses.replace(task, varies=varies, width=width), hypers, h
+    return lanes.with_candidates(task, hypers, varies, h, x), hypers, h
 
 
 def _plan(x, targets, weight, train, test, hypers, key):

@@ -1,14 +1,20 @@
-"""Branches that stay branches under `vmap`."""
+"""Choices between trees of arrays, and branches that stay branches under `vmap`."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxfound._types import Array, Bool
 
-__all__ = ["cond_per_lane", "lane_by_lane"]
+__all__ = ["cond_per_lane", "lane_by_lane", "where"]
+
+
+def where(condition: Bool[Array, ""], this: Any, that: Any) -> Any:
+    """The tree `this` where the condition holds, else `that`; both were computed."""
+    return jax.tree.map(partial(jnp.where, condition), this, that)
 
 
 def cond_per_lane(

@@ -29,6 +29,7 @@ import jax.numpy as jnp
 
 from jaxfound._types import Array, Bool, Float, Int
 from jaxfound.numerics import dual, lapack
+from jaxfound.numerics.branch import where
 
 __all__ = ["approach", "nearer"]
 
@@ -107,7 +108,7 @@ def approach(
     slope = state.slope - _dot(gram, beta - state.beta)
     better = _value(box, beta, slope) > _value(box, state.beta, state.slope)
     after = dual.State(beta, slope, dual.gap(problem, beta, slope), state.n_iter + found.n_iter)
-    return jax.tree.map(partial(jnp.where, better), after, state)
+    return where(better, after, state)
 
 
 def _value(box, beta, slope):
@@ -158,7 +159,7 @@ def _step(box, carry):
     after = _moved(point, step, share)
     measure = _measure(box, after)  # NaN is never better, and ends the loop
     better = measure < carry.measure
-    best = jax.tree.map(partial(jnp.where, better), after, carry.best)
+    best = where(better, after, carry.best)
     going = (measure < _SPOILT * carry.measure) & (share > _LEAST_SHARE)
     return _Carry(after, best, jnp.where(better, measure, carry.measure), carry.n_iter + 1, going)
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jaxfound._types import Array, Bool, Float, Int
+from jaxfound.numerics.branch import where
 
 __all__ = ["Minimum", "largest", "minimise"]
 
@@ -103,8 +104,8 @@ def minimise(
         value, grad = value_and_grad(unravel(at))
         return _Point(at, value, ravel_pytree(grad)[0])
 
-    def small(point):
-        return (size or largest)(unravel(point.grad)) <= tol
+    def residual(point):
+        return (size or largest)(unravel(point.grad))
 
     def trip(state):
         point = evaluate(state.point.at + state.bracket.length * state.direction)
@@ -115,18 +116,17 @@ def minimise(
         bent = slope >= _LEAST_BEND * state.slope
         return jax.lax.cond(
             falls & bent,
-            lambda: _advance(state, point, rounding, small(point)),
+            lambda: _advance(state, point, rounding, residual(point) <= tol),
             lambda: _retry(state, slope, falls),
         )
 
     first = evaluate(flat_start)
     memory, none = _empty(flat_start), jnp.asarray(0)
-    state = _toward(first, memory, none, jnp.asarray(False), small(first))
+    state = _toward(first, memory, none, jnp.asarray(False), residual(first) <= tol)
     last = jax.lax.while_loop(lambda s: ~s.done & (s.n_iter < max_iter), trip, state)
-    params, grad = unravel(last.point.at), unravel(last.point.grad)
-    residual = (size or largest)(grad)
-    finite = jnp.isfinite(last.point.value) & jnp.isfinite(residual)
-    return Minimum(params, last.point.value, residual, last.n_iter, last.done & finite)
+    value, left = last.point.value, residual(last.point)
+    finite = jnp.isfinite(value) & jnp.isfinite(left)
+    return Minimum(unravel(last.point.at), value, left, last.n_iter, last.done & finite)
 
 
 def _advance(state, point, rounding, small):
@@ -141,14 +141,14 @@ def _advance(state, point, rounding, small):
 def _retry(state, slope, falls):
     """The same step, longer or shorter; after many trials another direction, and then none."""
     old = state.bracket
-    low, low_slope = _pick(falls, (old.length, slope), (old.low, old.low_slope))
-    high, high_slope = _pick(falls, (old.high, old.high_slope), (old.length, slope))
+    low, low_slope = where(falls, (old.length, slope), (old.low, old.low_slope))
+    high, high_slope = where(falls, (old.high, old.high_slope), (old.length, slope))
     bracket = _Bracket(low, low_slope, high, high_slope, old.length, old.trials + 1)
     again = state._replace(bracket=bracket._replace(length=_between(bracket, state.slope)))
     afresh = _toward(
         state.point, _empty(state.direction), state.n_iter + 1, jnp.asarray(True), state.flat
     )
-    return _pick(bracket.trials < _TRIALS, again, afresh)
+    return where(bracket.trials < _TRIALS, again, afresh)
 
 
 def _between(bracket, first_slope):
@@ -177,18 +177,19 @@ def _empty(like):
 
 def _remember(memory, step, bend):
     steps, bends = (_push(rows, row) for rows, row in ((memory.steps, step), (memory.bends, bend)))
-    along, squares = _dot(jnp.stack([steps, bends]), bend)
+    along, against = _dot(jnp.stack([steps, bends]), bend)
     product = along[-1]
     # The inverse of a triangle that has one more column, and has lost its first row and column.
-    inverse = jnp.pad(memory.inverse[1:, 1:], ((0, 1), (0, 1)))
+    inverse, squares = (
+        jnp.pad(old[1:, 1:], ((0, 1), (0, 1))) for old in (memory.inverse, memory.squares)
+    )
     column = -_dot(inverse, along) / product
     inverse = inverse.at[:, -1].set(column.at[-1].set(1 / product))
-    square = jnp.pad(memory.squares[1:, 1:], ((0, 1), (0, 1)))
-    square = square.at[:, -1].set(squares).at[-1].set(squares)
+    squares = squares.at[:, -1].set(against).at[-1].set(against)
     diagonal = _push(memory.diagonal, product)
-    new = _Memory(steps, bends, inverse, diagonal, square, product / squares[-1])
+    new = _Memory(steps, bends, inverse, diagonal, squares, product / against[-1])
     # Without a bend there is nothing to learn.
-    return _pick(product > 0, new, memory)
+    return where(product > 0, new, memory)
 
 
 def _push(rows, row):
@@ -201,10 +202,6 @@ def _times_gradient(memory, grad):
     solved = _dot(inverse, along)
     inner = diagonal * solved + scale * (_dot(squares, solved) - against)
     return scale * (grad - _dot(solved, bends)) + _dot(_dot(inner, inverse), steps)
-
-
-def _pick(condition, this, that):
-    return jax.tree.map(partial(jnp.where, condition), this, that)
 
 
 def largest(tree: Any) -> Float[Array, ""]:

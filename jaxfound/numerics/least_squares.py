@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from jaxfound._types import Array, Bool, Float, Int
 from jaxfound.numerics import lapack
-from jaxfound.numerics.branch import cond_per_lane
+from jaxfound.numerics.branch import cond_per_lane, where
 from jaxfound.numerics.compensated import product, total, two_sum
 from jaxfound.numerics.mesh import per_shard, shards
 from jaxfound.numerics.moments import Moments, moments
@@ -218,7 +218,7 @@ def orthogonal_factor(factor: Float[Array, "s d"]) -> Factor:
     scale = _safe(jnp.linalg.norm(factor, axis=0))
     scaled = _pseudo_inverse_root(factor, scale, jnp.zeros_like(scale[0]))
     unscaled = _pseudo_inverse_root(factor, jnp.ones_like(scale), jnp.zeros_like(scale[0]))
-    return jax.tree.map(partial(jnp.where, scaled.rank == scale.size), scaled, unscaled)
+    return where(scaled.rank == scale.size, scaled, unscaled)
 
 
 def _thin(problem):

@@ -1,14 +1,13 @@
 r"""Damped Newton steps for smooth convex functions with a small Hessian."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Bool, Float, Int
-from jaxfound.numerics.branch import lane_by_lane
+from jaxfound.numerics.branch import lane_by_lane, where
 from jaxfound.numerics.lbfgs import Minimum
 
 __all__ = ["minimise", "solve_semidefinite"]
@@ -59,7 +58,7 @@ def minimise(
         half = state._replace(
             step=state.step / 2, decrease=state.decrease / 2, n_iter=state.n_iter + 1
         )
-        return jax.tree.map(partial(jnp.where, fell), better, half)
+        return where(fell, better, half)
 
     # An infinite value makes the first call accept the start itself.
     zero, false = jnp.zeros_like(start), jnp.asarray(False)
