@@ -1,7 +1,5 @@
 """The interior point for dual problems, which accelerators start from."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,9 +35,7 @@ def zero(known):
 
 @jax.jit
 def steps(gram, known, start):
-    row, diagonal = partial(jax.lax.dynamic_index_in_dim, gram, keepdims=False), jnp.diagonal(gram)
-    most = jnp.int32(10**5)
-    return dual.smo(row, diagonal, known, start, tol=jnp.asarray(TOL), max_iter=most)
+    return dual.smo(gram, known, start, tol=jnp.asarray(TOL), max_iter=jnp.int32(10**5))
 
 
 approach = jax.jit(interior.approach)

@@ -1,4 +1,4 @@
-"""Choices between trees of arrays, and branches that stay branches under `vmap`."""
+"""Choices between trees of arrays, branches that stay branches under `vmap`, loops as a kernel."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,10 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxfound._types import Array, Bool
 
-__all__ = ["cond_per_lane", "lane_by_lane", "where"]
+__all__ = ["cond_per_lane", "lane_by_lane", "one_kernel", "where"]
+
+_MARKS_CALLS = ((0, 10),)  # versions of JAX whose compiler takes the mark of `one_kernel`
 
 
 def where(condition: Bool[Array, ""], this: Any, that: Any) -> Any:
@@ -82,3 +85,27 @@ def lane_by_lane(function: Callable[..., Any]) -> Callable[..., Any]:
         return out, jax.tree.map(lambda _: True, out)
 
     return single
+
+
+def one_kernel(jitted: Callable[..., Any]) -> Callable[..., Any]:
+    """`jitted`, of arrays, as a single kernel on a CPU; for loops of many small steps.
+
+    XLA calls a kernel for every fused operation of a loop, which takes longer than the operation
+    where arrays have some hundred entries. Loops that it finds small it compiles to one kernel, in
+    which steps cost no calls, and a call can be marked like them. That kernel runs on one thread.
+    The compiler aborts where `jitted` does not read one of its operands, or holds a product of
+    matrices, a scatter, a sort or a call of a library; so only versions that were tried get the
+    mark. Lanes run `lane_by_lane`.
+    """
+
+    def marked(*operands):
+        # Constants would be moved into the call, which then does not read their operands.
+        operands = jax.lax.optimization_barrier(operands)
+        marks = {"inlineable": "false", "xla_cpu_small_call": "true"}
+        return set_xla_metadata(jitted(*operands), **marks)
+
+    def call(*operands):
+        on_cpu = marked if jax.__version_info__[:2] in _MARKS_CALLS else jitted
+        return jax.lax.platform_dependent(*operands, cpu=on_cpu, default=jitted)
+
+    return lane_by_lane(call)

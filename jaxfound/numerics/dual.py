@@ -16,7 +16,7 @@ References:
   C.-C. Chang, C.-J. Lin, LIBSVM, 2011, section 4.1.5 (the intercept).
 """
 
-from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfound._types import Array, Float, Int
+from jaxfound.numerics.branch import one_kernel
 
 __all__ = ["Edges", "Problem", "State", "edges", "feasible", "gap", "intercept", "largest", "smo"]
 
@@ -105,28 +106,37 @@ def intercept(problem: Problem, state: State) -> Float[Array, ""]:
 
 
 def smo(
-    row: Callable[[Int[Array, ""]], Float[Array, " n"]],
-    diagonal: Float[Array, " n"],
+    gram: Float[Array, "n n"],
     problem: Problem,
     start: State,
-    *,
     tol: Float[Array, ""],
     max_iter: Int[Array, ""],
 ) -> State:
     """Moves one pair at a time, the pair that gains most, until the gap is `tol`.
 
     Args:
-      row: `row(i)` is the row of K; it may have a narrower dtype than the slopes.
-      diagonal: of K, in the dtype of the slopes.
-      problem: the box and the targets.
+      gram: K; it may have a narrower dtype than the slopes.
+      problem: the box; its targets are not read.
       start: feasible, its slope in agreement with its `beta`; its gap is not read.
       tol: stops at this gap, and where rounding leaves a pair no way to move.
       max_iter: a bound on the steps.
 
     Reference: Fan, Chen, Lin 2005, algorithm 2 (WSS 2), for K that need not be definite.
     """
-    count = jnp.arange(start.beta.shape[0], dtype=jnp.int32)
-    least = jnp.asarray(_LEAST_CURVATURE, start.beta.dtype)
+    diagonal = jnp.diagonal(gram).astype(start.slope.dtype)
+    box = (problem.low, problem.high, problem.epsilon)
+    begin = (start.beta, start.slope, start.n_iter)
+    return State(*_steps(gram, diagonal, box, begin, tol, max_iter))
+
+
+@one_kernel
+@jax.jit
+def _steps(gram, diagonal, box, begin, tol, max_iter):
+    low, high, epsilon = box
+    beta, slope, n_iter = begin
+    problem = Problem(slope, low, high, epsilon)  # edges do not read the target
+    count = jnp.arange(beta.shape[0], dtype=jnp.int32)
+    least = jnp.asarray(_LEAST_CURVATURE, beta.dtype)
 
     def step(carry):
         beta, slope, _, n_iter, _ = carry
@@ -134,13 +144,13 @@ def smo(
         rise = jnp.where(beta < edge.high, edge.rise, -jnp.inf)
         best = largest(rise)
         i = _index(rise == best, count)
-        row_i = row(i).astype(slope.dtype)
+        row_i = _at(gram, i).astype(slope.dtype)
         gain = jnp.where(beta > edge.low, best - edge.fall, 0)
         gain = jnp.where(gain > 0, gain, 0)
         curvature = jnp.maximum(_at(diagonal, i) + diagonal - 2 * row_i, least)
         score = gain * gain / curvature
         j = _index(score == largest(score), count)
-        row_j = row(j).astype(slope.dtype)
+        row_j = _at(gram, j).astype(slope.dtype)
         here = largest(gain)
         wish = jnp.where(here > tol, _at(gain, j) / _at(curvature, j), 0)
         new_i, new_j = _moved(_at(beta, i), _at(beta, j), _at(edge.high, i), _at(edge.low, j), wish)
@@ -154,20 +164,24 @@ def smo(
     def go_on(carry):
         return carry[4] & (carry[3] < max_iter)
 
-    beta, slope, _, n_iter = start
     carry = (beta, slope, jnp.full_like(tol, jnp.inf), n_iter, jnp.asarray(True))
-    return State(*jax.lax.while_loop(go_on, step, carry)[:4])
+    return jax.lax.while_loop(go_on, step, carry)[:4]
 
 
 def largest(values: Float[Array, " n"]) -> Float[Array, ""]:
-    """The maximum, NaN passed over. XLA vectorises this on a CPU; `jnp.max` it does not.
-
-    In two stages, since rows that lie on several devices can be reduced by a known maximum only.
-    """
-    least = np.array(-np.inf, values.dtype)
+    """The maximum, by parts: an elementwise maximum is vectorised on a CPU, a reduction is not."""
     parts = jnp.pad(values, (0, -values.shape[0] % _PARTS), constant_values=-np.inf)
-    parts = parts.reshape(_PARTS, -1)
-    return jax.lax.reduce(parts, least, lambda a, b: jax.lax.select(a > b, a, b), (1,)).max()
+    return _over_parts(parts, lambda a, b: jax.lax.select(a > b, a, b)).max()
+
+
+def _index(mask, count):
+    # The last true index; several times as fast as `argmax`.
+    parts = jnp.pad(jnp.where(mask, count, 0), (0, -count.shape[0] % _PARTS))
+    return _over_parts(parts, jnp.maximum).max()
+
+
+def _over_parts(values, larger):
+    return functools.reduce(larger, values.reshape(_PARTS, -1))
 
 
 def _moved(beta_i, beta_j, high, low, wish):
@@ -178,12 +192,6 @@ def _moved(beta_i, beta_j, high, low, wish):
         jnp.where(step >= room_i, high, beta_i + step),
         jnp.where(step >= room_j, low, beta_j - step),
     )
-
-
-def _index(mask, count):
-    # The last true index. `argmax` is not vectorised on a CPU, and several times as slow.
-    last = jax.lax.reduce(jnp.where(mask, count, -1), np.int32(-1), jax.lax.max, (0,))
-    return jnp.maximum(last, 0)
 
 
 def _at(values, i):

@@ -89,14 +89,8 @@ def _block(kernel, scales, x, problem, tol, max_iter, carry):
     inner, before = _restricted(problem, state, chosen)
     goal = jnp.maximum(_INNER_SHARE * dual.gap(inner, before.beta, before.slope), tol / 2)
     start = interior.nearer(gram, inner, before, tol=goal)
-    found = dual.smo(
-        partial(jax.lax.dynamic_index_in_dim, gram, keepdims=False),
-        jnp.diagonal(gram).astype(state.slope.dtype),
-        inner,
-        start,
-        tol=goal,
-        max_iter=jnp.minimum(max_iter, before.n_iter + _INNER_STEPS * len(chosen)),
-    )
+    most = jnp.minimum(max_iter, before.n_iter + _INNER_STEPS * len(chosen))
+    found = dual.smo(gram, inner, start, goal, most)
     change = (found.beta - before.beta).astype(x.dtype)
     half = len(kept)
     moved = _dot(change[:half], kept_rows) + _dot(change[half:], new_rows)

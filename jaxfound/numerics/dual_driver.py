@@ -89,14 +89,8 @@ def _run(kernel, scales, x, state, *, problem, tol, max_iter):
     state = interior.nearer(gram, problem, state, tol=tol)
     if gram.dtype != state.slope.dtype:
         state = _coarse(gram, problem, state, tol, max_iter)
-    state = _smo(gram, problem, state, tol, max_iter)
+    state = dual.smo(gram, problem, state, tol, max_iter)
     return state._replace(gap=dual.gap(problem, state.beta, state.slope))
-
-
-def _smo(gram, problem, state, tol, max_iter):
-    row = partial(jax.lax.dynamic_index_in_dim, gram, keepdims=False)
-    diagonal = jnp.diagonal(gram).astype(state.slope.dtype)
-    return dual.smo(row, diagonal, problem, state, tol=tol, max_iter=max_iter)
 
 
 def _coarse(gram, problem, state, tol, max_iter):
@@ -104,7 +98,7 @@ def _coarse(gram, problem, state, tol, max_iter):
     narrow = partial(jax.tree.map, lambda a: a.astype(gram.dtype))
     inside, start = narrow(problem), state._replace(beta=narrow(state.beta))
     start = start._replace(slope=narrow(state.slope), gap=narrow(state.gap))
-    found = _smo(gram, inside, start, narrow(tol), max_iter)
+    found = dual.smo(gram, inside, start, narrow(tol), max_iter)
     # A bound is another number in another dtype, and rounding moves the sum.
     at_bound = jnp.where(found.beta <= inside.low, problem.low, found.beta.astype(tol.dtype))
     beta = jnp.where(found.beta >= inside.high, problem.high, at_bound)
