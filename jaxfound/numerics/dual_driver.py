@@ -20,6 +20,7 @@ from jaxfound.numerics.dual_blocks import decompose
 __all__ = ["Solution", "solve", "widest"]
 
 _WHOLE_ROWS = 1536  # up to which the Gram matrix is computed once and stays in the cache
+_EVEN_ROWS = 64  # multiples that they are padded to: whole registers of a CPU, aligned
 _NARROW_TOL = 1e-4  # a float32 kernel is not worth a smaller gap
 _VISIBLE = 0.25  # share of `tol` at which rounding counts
 _ROUNDINGS = 2.0  # four units: roundings are independent, and the largest of many is meant
@@ -69,7 +70,10 @@ def solve(
     Returns:
       The solution and the gap that it has, fresh where rounding could have hidden it.
     """
-    bound = max(_LEAST_STEPS, _STEPS_PER_ROW * x.shape[0]) if max_iter is None else max_iter
+    n = x.shape[0]
+    if n <= _WHOLE_ROWS:
+        x, problem = _padded(kernel, x, problem)
+    bound = max(_LEAST_STEPS, _STEPS_PER_ROW * n) if max_iter is None else max_iter
     run = partial(_run, kernel, scales, problem=problem)
     zero, start = jnp.zeros_like(problem.target), problem.target
     state = dual.State(zero, start, dual.gap(problem, zero, start), jnp.asarray(0, jnp.int32))
@@ -77,9 +81,16 @@ def solve(
     most = jnp.asarray(bound, jnp.int32)
     state = run(narrow, state, tol=jnp.maximum(tol, _NARROW_TOL), max_iter=most)
     state = _refined(kernel, scales, wide, problem, state, run, tol, bound)
-    return Solution(
-        state.beta, dual.intercept(problem, state), state.slope, state.gap, state.n_iter
-    )
+    b = dual.intercept(problem, state)
+    return Solution(state.beta[:n], b, state.slope[:n], state.gap, state.n_iter)
+
+
+def _padded(kernel, x, problem):
+    """With absent rows, so that the steps, which pass over rows of K, take whole registers."""
+    missing = -x.shape[0] % _EVEN_ROWS
+    more_columns = missing if kernel.name == "precomputed" else 0
+    x = jnp.pad(x, [(0, missing), (0, more_columns)], mode="edge")
+    return x, jax.tree.map(lambda a: jnp.pad(a, (0, missing)) if a.ndim else a, problem)
 
 
 def _run(kernel, scales, x, state, *, problem, tol, max_iter):
