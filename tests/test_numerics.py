@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jaxfound.models import linear, scaling
-from jaxfound.numerics import compensated
-from jaxfound.numerics.branch import cond_per_lane
+from jaxfound.numerics import branch, compensated, coordinate, dual
+from jaxfound.numerics.branch import cond_per_lane, one_kernel
 from jaxfound.numerics.reduce import (
     ONE_BLOCK,
     _on_device,
@@ -202,6 +202,58 @@ def test_a_branch_over_shared_operands():
     asks, shared = jnp.array([True, False]), jnp.array([1.0, 2.0])
     got = jax.vmap(lambda ask: cond_per_lane(ask, jnp.negative, jnp.positive, shared))(asks)
     np.testing.assert_array_equal(got, [[-1, -2], [1, 2]])
+
+
+# --- loops as one kernel ----------------------------------------------------------------------
+
+
+@jax.jit
+def orbit(x, n_steps):
+    def step(known):
+        return jnp.sin(known[0]) + x, known[1] + 1
+
+    return jax.lax.while_loop(lambda known: known[1] < n_steps, step, (x, jnp.int32(0)))[0]
+
+
+@pytest.mark.parametrize("n", [1, 7, 64, 1001])
+def test_a_loop_as_one_kernel_changes_nothing(n, rng):
+    x, steps = jnp.asarray(rng.normal(size=n)), jnp.int32(20)
+    want = orbit(x, steps)
+    np.testing.assert_allclose(jax.jit(one_kernel(orbit))(x, steps), want, rtol=1e-6)
+    constant = jax.jit(lambda x: one_kernel(orbit)(x, jnp.int32(20)))(x)
+    np.testing.assert_allclose(constant, want, rtol=1e-6)
+
+
+def test_lanes_of_one_kernel(rng):
+    x, steps = jnp.asarray(rng.normal(size=(3, 5))), jnp.array([1, 20, 5], jnp.int32)
+    got = jax.jit(jax.vmap(one_kernel(orbit)))(x, steps)
+    np.testing.assert_allclose(
+        got, [orbit(*lane) for lane in zip(x, steps, strict=True)], rtol=1e-6
+    )
+
+
+def pairs(gram, target):
+    known = dual.Problem(target, jnp.minimum(target, 0), jnp.maximum(target, 0), None)
+    zero = jnp.zeros_like(target)
+    start = dual.State(zero, target, dual.gap(known, zero, target), jnp.int32(0))
+    return dual.smo(gram, known, start, jnp.asarray(1e-3, target.dtype), jnp.int32(100)).beta
+
+
+def hinge(rows, side):
+    box, tol = jnp.ones_like(side), jnp.asarray(1e-3, side.dtype)
+    return coordinate.hinge(rows * side[:, None], box, tol=tol, max_iter=100).params
+
+
+@pytest.mark.parametrize("solver", [pairs, hinge])
+@pytest.mark.parametrize("n", [1, 2, 3, 9, 65])
+def test_every_shape_compiles_to_one_kernel(solver, n, rng):
+    """The compiler would not raise but abort, also where all operands are constants."""
+    x, target = rng.normal(size=(n, n)), np.where(np.arange(n) % 2, -1.0, 1.0)
+    data = jnp.asarray(x @ x.T if solver is pairs else x), jnp.asarray(target)
+    compiled = jax.jit(solver).lower(*data).compile()
+    tried = jax.default_backend() == "cpu" and jax.__version_info__[:2] in branch._MARKS_CALLS
+    assert ("xla_cpu_small_call" in compiled.as_text()) == tried
+    np.testing.assert_allclose(jax.jit(lambda: solver(*data))(), compiled(*data), atol=1e-5)
 
 
 # --- ten million rows in float32 --------------------------------------------------------------

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Float
+from jaxfound.numerics.branch import one_kernel
 from jaxfound.numerics.lbfgs import Minimum
 
 __all__ = ["hinge"]
@@ -27,27 +28,32 @@ def hinge(
       tol: stops when no projected derivative was larger in a pass over the rows.
       max_iter: a bound on the passes.
     """
-    n = rows.shape[0]
     squares = jnp.maximum((rows * rows).sum(1), jnp.finfo(rows.dtype).tiny)
+    found = _sweeps(rows, box, squares, tol, jnp.asarray(max_iter, jnp.int32))
+    alpha, theta, worst, n_iter = found
+    short = jnp.maximum(1 - jnp.matmul(rows, theta, precision="highest"), 0)
+    value = (theta * theta).sum() / 2 + (box * short).sum()
+    return Minimum(theta, value, worst, n_iter, (worst <= tol) & jnp.isfinite(alpha).all())
 
-    def step(i, carry):
-        alpha, theta, worst = carry
-        slope = jnp.dot(rows[i], theta, precision="highest") - 1
-        new = jnp.clip(alpha[i] - slope / squares[i], 0, box[i])
-        theta = theta + (new - alpha[i]) * rows[i]
-        moves = jnp.where(new == alpha[i], 0, jnp.abs(slope))
-        return alpha.at[i].set(new), theta, jnp.maximum(worst, moves)
+
+@one_kernel
+@jax.jit
+def _sweeps(rows, box, squares, tol, max_iter):
+    def step(carry, of_row):
+        (theta, worst), (row, bound, square, old) = carry, of_row
+        slope = (row * theta).sum() - 1
+        new = jnp.clip(old - slope / square, 0, bound)
+        moves = jnp.where(new == old, 0, jnp.abs(slope))
+        return (theta + (new - old) * row, jnp.maximum(worst, moves)), new
 
     def sweep(carry):
         alpha, theta, _, n_iter = carry
-        alpha, theta, worst = jax.lax.fori_loop(0, n, step, (alpha, theta, jnp.zeros_like(tol)))
+        start = (theta, jnp.zeros_like(tol))
+        (theta, worst), alpha = jax.lax.scan(step, start, (rows, box, squares, alpha))
         return alpha, theta, worst, n_iter + 1
 
     def go_on(carry):
         return (carry[2] > tol) & (carry[3] < max_iter)
 
     start = (jnp.zeros_like(box), jnp.zeros_like(rows[0]), jnp.full_like(tol, jnp.inf))
-    alpha, theta, worst, n_iter = jax.lax.while_loop(go_on, sweep, (*start, jnp.asarray(0)))
-    short = jnp.maximum(1 - jnp.matmul(rows, theta, precision="highest"), 0)
-    value = (theta * theta).sum() / 2 + (box * short).sum()
-    return Minimum(theta, value, worst, n_iter, (worst <= tol) & jnp.isfinite(alpha).all())
+    return jax.lax.while_loop(go_on, sweep, (*start, jnp.asarray(0, jnp.int32)))
