@@ -95,7 +95,8 @@ def one_kernel(jitted: Callable[..., Any]) -> Callable[..., Any]:
     which steps cost no calls, and a call can be marked like them. That kernel runs on one thread.
     The compiler aborts where `jitted` does not read one of its operands, or holds a product of
     matrices, a scatter, a sort or a call of a library; so only versions that were tried get the
-    mark. Lanes run `lane_by_lane`.
+    mark. Operands on several devices would bring calls, so they have the loop as it is. Lanes run
+    `lane_by_lane`.
     """
 
     def marked(*operands):
@@ -105,7 +106,12 @@ def one_kernel(jitted: Callable[..., Any]) -> Callable[..., Any]:
         return set_xla_metadata(jitted(*operands), **marks)
 
     def call(*operands):
-        on_cpu = marked if jax.__version_info__[:2] in _MARKS_CALLS else jitted
+        tried = jax.__version_info__[:2] in _MARKS_CALLS
+        on_cpu = marked if tried and _on_one_device(operands) else jitted
         return jax.lax.platform_dependent(*operands, cpu=on_cpu, default=jitted)
 
     return lane_by_lane(call)
+
+
+def _on_one_device(operands):
+    return all(jax.typeof(leaf).sharding.mesh.size <= 1 for leaf in jax.tree.leaves(operands))
