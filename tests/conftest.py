@@ -10,10 +10,12 @@ from jaxtyping import install_import_hook
 
 MOST_MAPS = 30_000  # of the 65,530 that Linux allows
 
+# Compiling takes the time of these tests, and needs a third of it without LLVM's optimisation and
+# with the older emitters. `XLA_FLAGS= pytest` compiles what users run.
+QUICK = ["--xla_backend_optimization_level=0"]
 if jax.__version_info__ < (0, 11):
-    # Compiling takes the time of these tests, and the older emitters need half as much of it.
-    # `XLA_FLAGS= pytest` compiles what users run.
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+    QUICK.append("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", " ".join(QUICK))
 
 # Before the package is imported. `metrics` is left out: its own checks of shapes are under test.
 install_import_hook(["jaxfound.models", "jaxfound.numerics"], "beartype.beartype")

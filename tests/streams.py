@@ -62,7 +62,7 @@ def data(case, dtype="float64", n=N, mean=1.0, seed=0):
         "number": noisy.astype(dtype),
         "numbers": np.stack([noisy, x[:, 0]], 1).astype(dtype),
         "two": (noisy > 0).astype(np.int32),
-        "three": np.digitize(noisy, [-0.5, 0.5]).astype(np.int32),
+        "three": np.digitize(noisy, [-0.5, 1]).astype(np.int32),
         "none": None,
     }
     weight = rng.integers(0, 3, n).astype(dtype)

@@ -160,10 +160,10 @@ def central(function, at, direction, step=1e-4):
     return (ahead - behind) / (2 * step)
 
 
-def one_sided(function, at, direction, step=1e-5):
-    """Of second order, like `central`, for weights at zero."""
-    values = [function(at + i * step * direction) for i in range(3)]
-    return (-3 * values[0] + 4 * values[1] - values[2]) / (2 * step)
+def one_sided(function, at, direction, step=1e-4):
+    """Of third order, for weights at zero."""
+    values = [function(at + i * step * direction) for i in range(4)]
+    return np.dot([-11, 18, -9, 2], values) / (6 * step)
 
 
 def directions(case, x, y, weight, hyper):
