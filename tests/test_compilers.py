@@ -35,6 +35,7 @@ def test_every_model_compiles(platform, capsys):
     """Optional: `pip install libtpu`, or JAX's CUDA plugin and compiler, brings it in."""
     # No device is looked for, and another process may hold the library.
     quiet = {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+    quiet["XLA_FLAGS"] = ""  # those of the other tests are of the CPU
     ran = subprocess.run(
         [sys.executable, str(WORKER), platform],
         env=os.environ | quiet,
