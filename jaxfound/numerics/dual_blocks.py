@@ -70,7 +70,7 @@ def decompose(
     block = partial(_block, kernel, scales, x, problem, tol, max_iter)
 
     def two(carry):
-        # Its rows of K, which are most of the carry, are computed in place then, not copied there.
+        # After one block XLA copies the rows of K into the carry; after two they are there already.
         return block(block(carry))
 
     return jax.lax.while_loop(go_on, two, carry).state
