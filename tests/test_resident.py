@@ -1,9 +1,11 @@
 """Large arrays in memory: chunks added up by all cores give what one program gives."""
 
+import jax
 import numpy as np
 import pytest
 
 import jaxfound as jf
+from jaxfound.data.windows import copied, room, window
 from jaxfound.estimators import _base
 from jaxfound.streaming import resident
 
@@ -85,3 +87,40 @@ def test_transforms_go_chunk_by_chunk(small_chunks, rng, monkeypatch):
     x[-1, -1] = np.nan
     with pytest.raises(ValueError, match="Input X contains NaN"):
         pca.transform(x)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_rows_are_read_where_they_lie(kind, rng):
+    """Wherever in memory an array begins; only around its ends there is nothing to read."""
+    flat = rng.normal(size=40 * D + 16).astype(kind)
+    with jax.enable_x64(kind == "float64"):
+        for offset in range(16):
+            x = flat[offset : offset + 40 * D].reshape(40, D)
+            x.setflags(write=False)
+            for begin in range(10, 20):
+                rows = window(x, begin, 7, x.dtype)
+                np.testing.assert_array_equal(rows.part(0, 7), x[begin : begin + 7])
+                np.testing.assert_array_equal(rows.part(2, 3), x[begin + 2 : begin + 5])
+            assert window(x, 35, 5, x.dtype) is None
+
+
+def test_rows_that_xla_cannot_read_are_copied(rng):
+    x = rng.normal(size=(40, D))
+    for other in (np.asfortranarray(x), x[::2], x[:, 1:], x.astype(np.float32)):
+        assert window(other, 10, 5, np.dtype(float)) is None
+    rows, copy = copied(x[30:], room(16, D, np.float32), 16)
+    np.testing.assert_array_equal(rows.part(0, 16)[:10], x[30:].astype(np.float32))
+    assert not rows.part(10, 6).any()
+    assert copy.shape == (10, D)
+
+
+@pytest.mark.parametrize("order", ["fortran", "cut", "shifted"])
+def test_the_layout_changes_nothing(order, small_chunks, rng):
+    x, y = rows(rng, "float64")
+    layouts = {
+        "fortran": np.asfortranarray(x),
+        "cut": np.hstack([x, x])[:, :D],
+        "shifted": np.frombuffer(b"12345678" + x.tobytes(), offset=8).reshape(x.shape),
+    }
+    model, same = jf.Ridge().fit(x, y), jf.Ridge().fit(layouts[order], y)
+    np.testing.assert_allclose(same.coef_, model.coef_, rtol=1e-12)

@@ -16,15 +16,15 @@ import numpy as np
 
 from jaxfound.data.files import FileRows
 from jaxfound.data.sources import Block, Rows
+from jaxfound.data.windows import aligned
 
-__all__ = ["Batch", "Reader", "aligned", "looked_through"]
+__all__ = ["Batch", "Reader", "looked_through"]
 
 _BATCH_BYTES = 2**25  # of x: a few hundredths of a second to read, and to use
 _LEAST_ROWS, _MOST_ROWS = 2**10, 2**18  # of a batch
 _BUFFERS = 4  # one being filled, two ahead, one in use
 _CHUNK_BYTES = 2**21  # of x: read and looked at while it is in a cache
 _PATIENCE = 10  # seconds for a thread to end, which may be waiting for the user's own blocks
-_ALIGNMENT = 64  # bytes; XLA takes such host memory as it is, without a copy
 
 
 class Batch(NamedTuple):
@@ -166,14 +166,6 @@ class Reader:
             )
         self._present = self._present or bool(buffer.weight[to].max() > 0)
         return mark
-
-
-def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Memory that XLA takes as it is; NumPy's is aligned to 16 bytes and would be copied."""
-    count = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(count + _ALIGNMENT, np.uint8)
-    offset = -raw.ctypes.data % _ALIGNMENT
-    return raw[offset : offset + count].view(dtype).reshape(shape)
 
 
 def _batches(ready):

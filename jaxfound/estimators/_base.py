@@ -38,7 +38,7 @@ __all__ = [
 
 FLOATS = (np.float64, np.float32)
 _PADDED_SIZE = 2**22  # elements up to which a design is padded; larger ones compile for their n
-GRAM_COLUMNS = 256  # up to which reading the rows costs as much as multiplying them
+GRAM_COLUMNS = 1024  # up to which reading the rows costs as much as multiplying them
 _NO_TARGET = "no target"  # not None, which is what forgetting `y` looks like
 _MAPPED_BYTES = 2**28  # of a memory map from which on it is read batch by batch
 
@@ -158,10 +158,21 @@ class JaxEstimator(BaseEstimator):
             raise ValueError("X contains NaN or infinity: remove or impute those rows first.")
         return X
 
-    def _apply(self, function: Callable[..., Any], params: Any, X: Any, **checks: Any) -> Any:
-        """`function(params, x)`, row by row, in X's kind of array (NumPy for a source)."""
+    def _apply(
+        self,
+        function: Callable[..., Any],
+        params: Any,
+        X: Any,
+        *,
+        linear: bool = False,
+        **checks: Any,
+    ) -> Any:
+        """`function(params, x)`, row by row, in X's kind of array (NumPy for a source).
+
+        Of a `linear` one the result tells whether X is finite, which saves a look at X.
+        """
         if isinstance(X, Rows):
-            apply = functools.partial(self._apply, function, params, **checks)
+            apply = functools.partial(self._apply, function, params, linear=linear, **checks)
             return np.concatenate([apply(piece.x) for piece in X.pieces()])
         checks = {"dtype": FLOATS, "reset": False, **checks}
         if isinstance(X, jax.Array):
@@ -174,7 +185,8 @@ class JaxEstimator(BaseEstimator):
         dtype = _computed_in(rows.dtype)
         with compute_scope(dtype):
             known = _cast(params, dtype)
-            out, finite = map_rows(function, known, rows, dtype, self._rows_at_once(*rows.shape))
+            size = self._rows_at_once(*rows.shape)
+            out, finite = map_rows(function, known, rows, dtype, size, linear)
         if not finite:
             self._refuse_infinite(rows, checks)
         return out.astype(rows.dtype) if _is_half(rows.dtype) else out

@@ -13,18 +13,22 @@ import numpy as np
 
 from jaxfound._config import settings
 from jaxfound._threads import cores, on_cores
-from jaxfound.data.batches import aligned
+from jaxfound.data.windows import aligned, is_aligned
 
 __all__ = ["laid_out", "map_rows", "usable"]
 
-_ALIGNMENT = 64  # bytes; XLA takes such host memory as it is, without a copy
 _COPIED = 2**21  # bytes of rows that one thread checks or copies at a time
 _COMPUTED = 2**22  # bytes of rows in one call on a CPU: fewer cost more to start than to do
 _SENT = 2**26  # bytes of rows in one call on an accelerator
 
 
 def map_rows(
-    function: Callable[[Any, Any], Any], params: Any, rows: np.ndarray, dtype: Any, size: int
+    function: Callable[[Any, Any], Any],
+    params: Any,
+    rows: np.ndarray,
+    dtype: Any,
+    size: int,
+    linear: bool,
 ) -> tuple[np.ndarray, bool]:
     """`function(params, rows)`, which maps row by row, and whether the rows are finite.
 
@@ -33,6 +37,8 @@ def map_rows(
       rows: `[n d]`.
       dtype: to compute in, inside a `compute_scope`.
       size: rows in a chunk at most, for data that is small.
+      linear: whether `function` is, so that what is not finite in a row shows in its result. Only
+        rows with such a result are looked through then.
     """
     size = min(size, _rows_within(_SENT if _on_accelerator() else _COMPUTED, rows))
     chunk = jax.ShapeDtypeStruct((size, *rows.shape[1:]), dtype)
@@ -44,9 +50,10 @@ def map_rows(
         for start in starts:
             part = rows[start : start + size]
             buffer[: len(part)], buffer[len(part) :] = part, 0
-            finite &= _is_finite(buffer)
-            found = function(params, jax.device_put(buffer, settings().device))
-            out[start : start + size] = np.asarray(found)[: len(part)]
+            found = np.asarray(function(params, jax.device_put(buffer, settings().device)))
+            out[start : start + size] = found[: len(part)]
+            shown = linear and found.size > 0 and _is_finite(found)
+            finite &= shown or _is_finite(buffer)
         return finite
 
     return out, all(_in_lanes(lane, range(0, len(rows), size)))
@@ -74,8 +81,7 @@ def laid_out(rows: np.ndarray, dtype: Any, size: int) -> tuple[np.ndarray, bool]
 
 def usable(rows: np.ndarray, dtype: Any, size: int) -> bool:
     """Whether `laid_out` would return the rows themselves."""
-    ready = rows.dtype == dtype and rows.shape[0] == size and rows.flags.c_contiguous
-    return ready and rows.ctypes.data % _ALIGNMENT == 0
+    return rows.dtype == dtype and rows.shape[0] == size and is_aligned(rows)
 
 
 def _in_lanes(lane, starts):

@@ -38,7 +38,7 @@ class PrincipalComponents(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Jax
         if isinstance(X, Rows):
             return X.map(self.transform)
         project = _project_near if self._near else _project
-        return self._apply(project, self._map(1 / self._scale), X)
+        return self._apply(project, self._map(1 / self._scale), X, linear=True)
 
     def inverse_transform(self, X: Any) -> Any:
         """The points `[n d]` that have the scores `X` `[n k]`."""

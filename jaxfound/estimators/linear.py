@@ -44,7 +44,7 @@ class _LinearModel(MultiOutputMixin, RegressorMixin, JaxEstimator):
     def predict(self, X: Any) -> Any:
         """The predictions `[n]` or `[n k]` for `X` `[n d]`."""
         check_is_fitted(self)
-        return self._apply(_predict, ridge.Params(self.coef_.T, self.intercept_), X)
+        return self._apply(_predict, ridge.Params(self.coef_.T, self.intercept_), X, linear=True)
 
     def _set_params_found(self, params):
         self.coef_ = params.coef.T

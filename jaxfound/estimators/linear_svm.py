@@ -112,7 +112,7 @@ class LinearSVC(ClassifierMixin, JaxEstimator):
         """Scores `[n]` for the second of two classes, or `[n k]`."""
         check_is_fitted(self)
         intercept: Any = np.broadcast_to(self.intercept_, len(self.coef_))
-        scores = self._apply(_decision, linear_svm.Params(self.coef_.T, intercept), X)
+        scores = self._apply(_decision, linear_svm.Params(self.coef_.T, intercept), X, linear=True)
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> Any:

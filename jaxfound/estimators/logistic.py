@@ -141,7 +141,7 @@ class LogisticRegression(ClassifierMixin, JaxEstimator):
         """Log odds `[n]` of the second class, or scores `[n k]`."""
         check_is_fitted(self)
         params = logistic.Params(self.coef_.T, self.intercept_)
-        scores = self._apply(_decision, params, X)
+        scores = self._apply(_decision, params, X, linear=True)
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict_proba(self, X: Any) -> Any:

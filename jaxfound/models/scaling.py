@@ -11,10 +11,9 @@ from jaxfound._types import Array, Float, Shaped
 from jaxfound.numerics.branch import cond_per_lane
 from jaxfound.numerics.compensated import two_sum
 from jaxfound.numerics.implicit import with_derivatives_of
-from jaxfound.numerics.mesh import every
-from jaxfound.numerics.reduce import ones_like_rows, row_sum
+from jaxfound.numerics.reduce import mean_of_sample, ones_like_rows, row_sum
 
-__all__ = ["Params", "fit", "inverse_transform", "merge", "scale", "transform"]
+__all__ = ["Params", "described", "fit", "inverse_transform", "merge", "scale", "sums", "transform"]
 
 _dot = partial(jnp.matmul, precision="highest")
 
@@ -52,7 +51,7 @@ def fit(
     """
     dtype = jnp.dtype(x.dtype if dtype is None else dtype)
     weight = None if weight is None else jnp.asarray(weight, dtype)
-    shift = _sample_mean(x, weight, dtype)
+    shift = mean_of_sample(weight, x.astype(dtype))
     return _moments(x, weight, jax.lax.stop_gradient(shift))
 
 
@@ -89,36 +88,46 @@ def inverse_transform(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n
     return (x * scale(params)[None] + params.rest[None]) + params.mean[None]
 
 
-def _blocked(x, weight, shift):
-    complete = _sums(x, weight, shift)
-    holes = ~jnp.isfinite(complete[2]).all()
-    total, first, second = cond_per_lane(
-        holes,
-        lambda x, w, s, _: _sums_of_known(x, w, s),
-        lambda *args: args[-1],
-        *(x, weight, shift, complete),
-    )
+def sums(shift: Float[Array, " d"], w: Float[Array, " b"], x: Float[Array, "b d"]) -> Any:
+    """What `fit` adds up over blocks of rows, for whoever adds them up elsewhere."""
+    return _or_of_known(_sums, _sums_of_known, shift, w, x)
+
+
+def described(shift: Float[Array, " d"], sums: Any) -> Params:
+    """What `fit` returns for the `sums` over all rows."""
+    total, first, second = sums
     offset = first / total
     mean, rest = two_sum(shift, offset)
     return Params(mean, jnp.maximum(second / total - offset**2, 0), total, rest)
 
 
-def _sums(x, weight, shift):
-    def statistic(w, x):
-        x, w = x.astype(shift.dtype) - shift[None], w.astype(shift.dtype)
-        return jnp.broadcast_to(w.sum(), shift.shape), _dot(w, x), _dot(w, x**2)
+def _blocked(x, weight, shift):
+    def over_rows(statistic):
+        return lambda shift, w, x: row_sum(partial(statistic, shift), w, x)
 
-    return row_sum(statistic, weight, x)
+    return described(
+        shift, _or_of_known(over_rows(_sums), over_rows(_sums_of_known), shift, weight, x)
+    )
 
 
-def _sums_of_known(x, weight, shift):
-    def statistic(w, x):
-        known = ~jnp.isnan(x)
-        x = jnp.where(known, x.astype(shift.dtype) - shift[None], 0)
-        w = jnp.where(known, w.astype(shift.dtype)[:, None], 0)
-        return w.sum(0), (w * x).sum(0), (w * x**2).sum(0)
+def _or_of_known(of_all, of_known, *rows):
+    # The sums of complete rows are faster, and not finite where there are holes.
+    complete = of_all(*rows)
+    holes = ~jnp.isfinite(complete[2]).all()
+    options = lambda _, *rows: of_known(*rows), lambda complete, *_: complete
+    return cond_per_lane(holes, *options, complete, *rows)
 
-    return row_sum(statistic, weight, x)
+
+def _sums(shift, w, x):
+    x, w = x.astype(shift.dtype) - shift[None], w.astype(shift.dtype)
+    return jnp.broadcast_to(w.sum(), shift.shape), _dot(w, x), _dot(w, x**2)
+
+
+def _sums_of_known(shift, w, x):
+    known = ~jnp.isnan(x)
+    x = jnp.where(known, x.astype(shift.dtype) - shift[None], 0)
+    w = jnp.where(known, w.astype(shift.dtype)[:, None], 0)
+    return w.sum(0), (w * x).sum(0), (w * x**2).sum(0)
 
 
 def _whole(x, weight, shift):
@@ -130,15 +139,6 @@ def _whole(x, weight, shift):
     total = w.sum(0)
     mean = (w * x).sum(0) / total
     return Params(mean, (w * (x - mean[None]) ** 2).sum(0) / total, total, jnp.zeros_like(mean))
-
-
-def _sample_mean(x, weight, dtype, size=1024):
-    weight, x = every(max(1, len(x) // size), weight, x)
-    x = x.astype(dtype)
-    weight = ones_like_rows(x, weight)[:, None]
-    weight = jnp.where(jnp.isfinite(x), weight, 0)
-    share = weight / jnp.maximum(weight.sum(0), jnp.finfo(x.dtype).tiny)[None]
-    return (share * jnp.where(weight > 0, x, 0)).sum(0)
 
 
 _moments = with_derivatives_of(_whole, _blocked)

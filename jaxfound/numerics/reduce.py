@@ -10,6 +10,7 @@ the sums of the devices are added the same way.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from jaxfound.numerics.mesh import every, per_shard, shards
 
 __all__ = [
     "ONE_BLOCK",
+    "FlatRows",
     "finite",
     "mean_of_sample",
     "ones_like_rows",
@@ -37,6 +39,26 @@ _LEAST_ROWS = 2**9  # of a block: smaller ones wake the threads too often
 ONE_BLOCK = 2**14  # rows of a block at most: as many fit a cache
 _ROWS_PER_COLUMN = 2  # at least: a block's d x d products cost more than adding them up does
 _IN_FLIGHT = 2  # blocks at a time: one may be read while another is multiplied
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class FlatRows:
+    """Rows in a row of elements, that need not begin with it: what a fold takes blocks from."""
+
+    elements: Any  # [m], on the device
+    first: Any  # [] integer: the first element of the first row
+    shape: tuple[int, int] = field(metadata={"static": True})
+
+    @property
+    def dtype(self) -> Any:
+        return self.elements.dtype
+
+    def part(self, begin: Any, size: int) -> Float[Array, "_ d"]:
+        """`size` rows from `begin` on."""
+        d = self.shape[1]
+        start = self.first + jnp.asarray(begin, self.first.dtype) * d
+        return jax.lax.dynamic_slice(self.elements, (start,), (size * d,)).reshape(size, d)
 
 
 def row_sum(
@@ -69,24 +91,27 @@ def row_fold(
     step: Callable[..., Any],
     start: Any,
     weight: Float[Array, " n"] | None,
-    *rows: Shaped[Array, "n *_"],
+    *rows: Any,
     size: int,
     in_flight: int = 1,
 ) -> Any:
-    """Folds `carry = step(carry, weight_block, *row_blocks)` over blocks of `size` rows."""
+    """Folds `carry = step(carry, weight_block, *row_blocks)` over blocks of `size` rows.
+
+    Of `rows` each is an array `[n ...]` or `FlatRows`.
+    """
     n = rows[0].shape[0]
     if n <= size:
-        return step(start, *_block(weight, rows))
+        return step(start, *_block(weight, [_part(r, 0, n) for r in rows]))
 
     def block(i):
         # The last block is moved back to end with the rows; what it repeats weighs nothing.
         begin = jnp.minimum(i * size, n - size)
-        cut = partial(jax.lax.dynamic_slice_in_dim, start_index=begin, slice_size=size)
+        parts = [_part(r, begin, size) for r in rows]
         if weight is None:
-            return _block(None, [cut(r) for r in rows])
+            return _block(None, parts)
         new = begin + jnp.arange(size) >= i * size
-        known = jnp.where(new, cut(weight), jnp.zeros((), weight.dtype))
-        return _block(known, [cut(r) for r in rows])
+        known = jnp.where(new, _part(weight, begin, size), jnp.zeros((), weight.dtype))
+        return _block(known, parts)
 
     def body(carry, i):
         return step(carry, *block(i)), None
@@ -94,7 +119,8 @@ def row_fold(
     whole = n // size if weight is None else -(-n // size)
     carry = jax.lax.scan(body, start, jnp.arange(whole), unroll=in_flight)[0]
     if weight is None and n % size:
-        return step(carry, *_block(None, [r[whole * size :] for r in rows]))
+        rest = [_part(r, whole * size, n - whole * size) for r in rows]
+        return step(carry, *_block(None, rest))
     return carry
 
 
@@ -129,11 +155,21 @@ def ones_like_rows(
 def mean_of_sample(
     weight: Float[Array, " n"] | None, rows: Float[Array, "n *_"], size: int = 1024
 ) -> Float[Array, "*_"]:
-    """Weighted mean of about `size` evenly spaced rows: a cheap shift close to the mean."""
+    """Weighted mean of the numbers in about `size` evenly spaced rows: a cheap shift close to it.
+
+    NaN and infinity are left out; where there is nothing else the mean is zero.
+    """
     weight, rows = every(max(1, rows.shape[0] // size), weight, rows)
-    weight = ones_like_rows(rows, weight)
-    share = weight / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)
-    return jnp.tensordot(share, present(weight, rows), axes=1, precision="highest")
+    # About one of the rows, so that a mean far from zero keeps the digits of the spread.
+    origin = rows[0 if weight is None else jnp.argmax(weight)]
+    origin = jnp.where(jnp.isfinite(origin), origin, 0)
+    weight, tiny = ones_like_rows(rows, weight), jnp.finfo(rows.dtype).tiny
+    share = weight / jnp.maximum(weight.sum(), tiny)
+    offsets = present(weight, rows - origin[None])
+    known = jnp.isfinite(offsets)
+    mean = partial(jnp.tensordot, share, axes=1, precision="highest")
+    amount = jnp.maximum(mean(known.astype(rows.dtype)), tiny)
+    return origin + mean(jnp.where(known, offsets, 0)) / amount
 
 
 def _over_mesh(statistic, weight, *rows):
@@ -176,6 +212,12 @@ def _sum(statistic, weight, rows, size, in_flight):
     zeros = [(jnp.zeros(s.shape, s.dtype),) * 2 for s in like]
     pairs = row_fold(add, zeros, weight, *rows, size=size, in_flight=in_flight)
     return jax.tree.unflatten(tree, [high + low for high, low in pairs])
+
+
+def _part(rows, begin, size):
+    if isinstance(rows, FlatRows):
+        return rows.part(begin, size)
+    return jax.lax.dynamic_slice_in_dim(rows, begin, size)
 
 
 def _block(weight, rows):

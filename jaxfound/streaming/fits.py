@@ -256,7 +256,13 @@ def _by_triangle(mean, amount, triangle, *, k):
 
 
 def _scaling(rows, *, dtype=None):
-    return _stream(rows, allow_nan=True).merged(partial(scaling.fit, dtype=dtype), scaling.merge)
+    stream = _stream(rows, allow_nan=True)
+    (shift,) = stream.means()
+    shift = shift.astype(dtype or shift.dtype)
+    return _with_variance(shift, stream.total(Partial(scaling.sums, shift)))
+
+
+_with_variance = jax.jit(scaling.described)
 
 
 FITS = {

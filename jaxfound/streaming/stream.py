@@ -58,15 +58,6 @@ class Stream:
 
         return jax.tree.map(operator.add, *self.fold(step, None))
 
-    def merged(self, summary: Callable[..., Any], merge: Callable[[Any, Any], Any]) -> Any:
-        """`merge` of `summary(x, weight)` of all batches."""
-
-        def step(carry, weight, x, *_):
-            found = summary(x, weight)
-            return found if carry is None else merge(carry, found)
-
-        return self.fold(step, None)
-
     def means(self) -> tuple[Array, ...]:
         """Of x (and y) in the first batch: shifts, close to the means or among the rows.
 
@@ -140,6 +131,7 @@ def _placed(batch):
     return [None if r is None else jax.device_put(r, where) for r in rows]
 
 
+@jax.jit
 def zeros_of(statistic: Partial, *batch: Any) -> Any:
     """Where the sums of a statistic begin: high and low parts."""
     like = jax.eval_shape(partial(row_sum, statistic), *batch)
