@@ -20,6 +20,7 @@ from jaxfound.numerics.reduce import (
     present,
     row_fold,
     row_sum,
+    times,
 )
 from jaxfound.numerics.whitening import whitening
 
@@ -165,6 +166,18 @@ def test_the_mean_of_a_sample_is_close_to_the_mean(rng):
     shift = mean_of_sample(jnp.asarray(weight), jnp.asarray(x))
     np.testing.assert_allclose(shift, 1e6, rtol=1e-5)
     assert (mean_of_sample(jnp.zeros(8), jnp.full((8, 2), jnp.nan)) == 0).all()
+
+
+@pytest.mark.parametrize("n", [100, 20_000, 20_011])  # few rows, parts, and a prime number
+@pytest.mark.parametrize("outputs", [(), (3,)])
+def test_a_product_part_by_part_is_the_product(n, outputs, rng):
+    x, coef = jnp.asarray(rng.normal(size=(n, 5))), jnp.asarray(rng.normal(size=(5, *outputs)))
+    left = jnp.asarray(rng.normal(size=(n, *outputs)))
+    product, back = jax.vjp(times, x, coef)
+    np.testing.assert_allclose(product, x @ coef, rtol=1e-6)
+    slope = left.reshape(n, -1) @ coef.reshape(5, -1).T, (x.T @ left).reshape(coef.shape)
+    for ours, theirs in zip(back(left), slope, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
 
 
 # --- branch -----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from jaxfound.numerics.reduce import (
     ones_like_rows,
     present,
     row_sum,
+    times,
 )
 from jaxfound.numerics.whitening import whitening
 
@@ -151,7 +152,7 @@ def fit(
 
 def decision(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n *k"]:
     r"""The linear predictor $x^\top\beta + b$: log odds, or one score a class."""
-    return _dot(x, params.coef) + params.intercept[None]
+    return times(x, params.coef) + params.intercept[None]
 
 
 def predict_proba(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n k"]:

@@ -13,7 +13,7 @@ from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Info, Key, Shaped
 from jaxfound.numerics import conjugate, gradient, implicit, lbfgs, least_squares, nonnegative
 from jaxfound.numerics.moments import Moments, moments, sum_of_squares
-from jaxfound.numerics.reduce import finite, ones_like_rows, present
+from jaxfound.numerics.reduce import finite, ones_like_rows, present, times
 
 __all__ = [
     "SOLVERS",
@@ -127,7 +127,7 @@ def fit(
 
 def predict(params: Params, x: Float[Array, "n d"]) -> Float[Array, "n *k"]:
     """$x^\\top\\beta + b$, one column a target."""
-    return _dot(x, params.coef) + params.intercept[None]
+    return times(x, params.coef) + params.intercept[None]
 
 
 def in_lock_step(config: Config, n: int, d: int) -> bool:

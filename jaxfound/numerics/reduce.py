@@ -30,6 +30,7 @@ __all__ = [
     "present",
     "row_fold",
     "row_sum",
+    "times",
 ]
 
 _CACHE_BYTES = 2**22  # rows of one block on a CPU: about the second-level caches of its cores
@@ -38,6 +39,7 @@ _BATCH = 64  # blocks in a batch: short sums inside a block keep float32 accurat
 _LEAST_ROWS = 2**9  # of a block: smaller ones wake the threads too often
 ONE_BLOCK = 2**14  # rows of a block at most: as many fit a cache
 _ROWS_PER_COLUMN = 2  # at least: a block's d x d products cost more than adding them up does
+_MOST_PARTS = 64  # of rows, whose products with a vector are made side by side
 _IN_FLIGHT = 2  # blocks at a time: one may be read while another is multiplied
 
 
@@ -150,6 +152,22 @@ def ones_like_rows(
 ) -> Float[Array, " n"]:
     """The weights in the dtype of `x`; one for each row where none are given."""
     return jnp.ones(x.shape[0], x.dtype) if weight is None else jnp.asarray(weight, x.dtype)
+
+
+def times(x: Float[Array, "n d"], coef: Float[Array, "d *k"]) -> Float[Array, "n *k"]:
+    """`x @ coef`, part by part, so that all cores of a CPU work on its derivative too.
+
+    The derivative in `coef` is a product that adds over the rows, and XLA gives a single one of
+    few columns to one core; here it is a sum of such products.
+    """
+    product = partial(jnp.matmul, precision="highest")
+    n = x.shape[0]
+    count = 1 if shards() > 1 else max(k for k in range(1, _MOST_PARTS + 1) if n % k == 0)
+    if n <= ONE_BLOCK or count == 1:
+        return product(x, coef)
+    each = jnp.broadcast_to(coef, (count, *coef.shape))
+    parts = jax.vmap(product)(x.reshape(count, n // count, -1), each)
+    return parts.reshape(n, *coef.shape[1:])
 
 
 def mean_of_sample(
