@@ -28,7 +28,7 @@ from jaxfound.numerics.branch import one_kernel
 
 __all__ = ["Edges", "Problem", "State", "edges", "feasible", "gap", "intercept", "largest", "smo"]
 
-_PARTS = 8  # of a maximum
+_PARTS = (8, 8)  # of a maximum, and of what is left of it then
 _LEAST_CURVATURE = 1e-12  # of a pair: repeated rows have none, and rounding makes it negative
 
 
@@ -151,8 +151,10 @@ def _steps(gram, diagonal, box, begin, tol, max_iter):
         score = gain * gain / curvature
         j = _index(score == largest(score), count)
         row_j = _at(gram, j).astype(slope.dtype)
-        here = largest(gain)
-        wish = jnp.where(here > tol, _at(gain, j) / _at(curvature, j), 0)
+        gain_j = _at(gain, j)
+        # Only a pair that gains little leaves it open whether the gap is larger than tol.
+        here = jax.lax.cond(gain_j > tol, lambda g, _: g, lambda _, all: largest(all), gain_j, gain)
+        wish = jnp.where(here > tol, gain_j / _at(curvature, j), 0)
         new_i, new_j = _moved(_at(beta, i), _at(beta, j), _at(edge.high, i), _at(edge.low, j), wish)
         # The rounded change, not the wish: the slope must agree with beta as it is stored.
         up, down = new_i - _at(beta, i), new_j - _at(beta, j)
@@ -170,18 +172,19 @@ def _steps(gram, diagonal, box, begin, tol, max_iter):
 
 def largest(values: Float[Array, " n"]) -> Float[Array, ""]:
     """The maximum, by parts: an elementwise maximum is vectorised on a CPU, a reduction is not."""
-    parts = jnp.pad(values, (0, -values.shape[0] % _PARTS), constant_values=-np.inf)
-    return _over_parts(parts, lambda a, b: jax.lax.select(a > b, a, b)).max()
+    return _over_parts(values, lambda a, b: jax.lax.select(a > b, a, b), -np.inf)
 
 
 def _index(mask, count):
     # The last true index; several times as fast as `argmax`.
-    parts = jnp.pad(jnp.where(mask, count, 0), (0, -count.shape[0] % _PARTS))
-    return _over_parts(parts, jnp.maximum).max()
+    return _over_parts(jnp.where(mask, count, 0), jnp.maximum, 0)
 
 
-def _over_parts(values, larger):
-    return functools.reduce(larger, values.reshape(_PARTS, -1))
+def _over_parts(values, larger, least):
+    for parts in _PARTS:
+        padded = jnp.pad(values, (0, -values.shape[0] % parts), constant_values=least)
+        values = functools.reduce(larger, padded.reshape(parts, -1))
+    return values.max()
 
 
 def _moved(beta_i, beta_j, high, low, wish):
