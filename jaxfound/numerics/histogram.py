@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Float, Int, Shaped
+from jaxfound.numerics.ordinal import from_ordinal, ordinal
 
 __all__ = ["BINS", "MISSING", "Bins", "bin_features", "encode", "running_sum"]
 
@@ -75,31 +76,22 @@ def _triangle_product(rows, strict):
 
 def _even_bins(feature):
     column, mass = feature
-    ordered = jax.lax.sort(_ordinal(column, mass))
+    ordered = jax.lax.sort(_present_first(column, mass))
     live = jnp.arange(len(mass), dtype=jnp.int32) < (mass > 0).sum(dtype=jnp.int32)
-    return _cut(_ordinal_value(ordered, column.dtype), live.astype(jnp.int32))
+    return _cut(from_ordinal(ordered, column.dtype), live.astype(jnp.int32))
 
 
 def _bins(feature):
     column, mass = feature
-    ordered, mass = jax.lax.sort((_ordinal(column, mass), mass), num_keys=1)
-    return _cut(_ordinal_value(ordered, column.dtype), mass)
+    ordered, mass = jax.lax.sort((_present_first(column, mass), mass), num_keys=1)
+    return _cut(from_ordinal(ordered, column.dtype), mass)
 
 
-def _ordinal(column, mass):
-    """Whole numbers in the order of the values, absent rows last: these sort four times faster."""
+def _present_first(column, mass):
+    """Whole numbers in the order of the values, absent rows last."""
     column = jnp.where(column == 0, jnp.zeros_like(column), column)  # one zero, not two
-    kind = jnp.int32 if column.dtype == jnp.float32 else jnp.int64
-    bits = _flip_negative(jax.lax.bitcast_convert_type(column, kind))
-    return jnp.where(mass > 0, bits, jnp.iinfo(kind).max)
-
-
-def _ordinal_value(ordinal, dtype):
-    return jax.lax.bitcast_convert_type(_flip_negative(ordinal), dtype)
-
-
-def _flip_negative(bits):
-    return jnp.where(bits < 0, bits ^ jnp.iinfo(bits.dtype).max, bits)
+    known = ordinal(column)
+    return jnp.where(mass > 0, known, jnp.iinfo(known.dtype).max)
 
 
 def _cut(ordered, mass):

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxfound._types import Array, Float, Int
+from jaxfound.numerics.ordinal import largest
 
 __all__ = [
     "CRITERIA",
@@ -120,7 +121,7 @@ def best_candidate(
 
     Ties go to the first feature, then to the lowest code, whatever the order of candidates.
     """
-    of_feature = score.max(-1)
+    of_feature = largest(score)
     best = of_feature.max(-1)
     k = score.shape[1]
     place = jnp.where(of_feature == best[:, None], jnp.arange(k, dtype=jnp.int32), k - 1).min(-1)
