@@ -161,10 +161,10 @@ def times(x: Float[Array, "n d"], coef: Float[Array, "d *k"]) -> Float[Array, "n
     few columns to one core; here it is a sum of such products.
     """
     product = partial(jnp.matmul, precision="highest")
-    n = x.shape[0]
-    count = 1 if shards() > 1 else max(k for k in range(1, _MOST_PARTS + 1) if n % k == 0)
-    if n <= ONE_BLOCK or count == 1:
+    n: Any = x.shape[0]  # an exported program may leave it open
+    if not isinstance(n, int) or n <= ONE_BLOCK or shards() > 1:
         return product(x, coef)
+    count = max(k for k in range(1, _MOST_PARTS + 1) if n % k == 0)
     each = jnp.broadcast_to(coef, (count, *coef.shape))
     parts = jax.vmap(product)(x.reshape(count, n // count, -1), each)
     return parts.reshape(n, *coef.shape[1:])
