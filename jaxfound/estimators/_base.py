@@ -38,7 +38,7 @@ __all__ = [
 
 FLOATS = (np.float64, np.float32)
 _PADDED_SIZE = 2**22  # elements up to which a design is padded; larger ones compile for their n
-GRAM_COLUMNS = 1024  # up to which reading the rows costs as much as multiplying them
+GRAM_COLUMNS = 1024  # up to which sums of chunks, read where they lie, beat a program on a copy
 _NO_TARGET = "no target"  # not None, which is what forgetting `y` looks like
 _MAPPED_BYTES = 2**28  # of a memory map from which on it is read batch by batch
 

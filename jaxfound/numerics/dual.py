@@ -26,7 +26,7 @@ import numpy as np
 from jaxfound._types import Array, Float, Int
 from jaxfound.numerics.branch import one_kernel
 
-__all__ = ["Edges", "Problem", "State", "edges", "feasible", "gap", "intercept", "largest", "smo"]
+__all__ = ["Edges", "Problem", "State", "edges", "feasible", "gap", "intercept", "smo"]
 
 _PARTS = (8, 8)  # of a maximum, and of what is left of it then
 _LEAST_CURVATURE = 1e-12  # of a pair: repeated rows have none, and rounding makes it negative
@@ -142,18 +142,18 @@ def _steps(gram, diagonal, box, begin, tol, max_iter):
         beta, slope, _, n_iter, _ = carry
         edge = edges(problem, beta, slope)
         rise = jnp.where(beta < edge.high, edge.rise, -jnp.inf)
-        best = largest(rise)
+        best = _largest(rise)
         i = _index(rise == best, count)
         row_i = _at(gram, i).astype(slope.dtype)
         gain = jnp.where(beta > edge.low, best - edge.fall, 0)
         gain = jnp.where(gain > 0, gain, 0)
         curvature = jnp.maximum(_at(diagonal, i) + diagonal - 2 * row_i, least)
         score = gain * gain / curvature
-        j = _index(score == largest(score), count)
+        j = _index(score == _largest(score), count)
         row_j = _at(gram, j).astype(slope.dtype)
         gain_j = _at(gain, j)
         # Only a pair that gains little leaves it open whether the gap is larger than tol.
-        here = jax.lax.cond(gain_j > tol, lambda g, _: g, lambda _, all: largest(all), gain_j, gain)
+        here = jax.lax.cond(gain_j > tol, lambda: gain_j, lambda: _largest(gain))
         wish = jnp.where(here > tol, gain_j / _at(curvature, j), 0)
         new_i, new_j = _moved(_at(beta, i), _at(beta, j), _at(edge.high, i), _at(edge.low, j), wish)
         # The rounded change, not the wish: the slope must agree with beta as it is stored.
@@ -170,7 +170,7 @@ def _steps(gram, diagonal, box, begin, tol, max_iter):
     return jax.lax.while_loop(go_on, step, carry)[:4]
 
 
-def largest(values: Float[Array, " n"]) -> Float[Array, ""]:
+def _largest(values: Float[Array, " n"]) -> Float[Array, ""]:
     """The maximum, by parts: an elementwise maximum is vectorised on a CPU, a reduction is not."""
     return _over_parts(values, lambda a, b: jax.lax.select(a > b, a, b), -np.inf)
 

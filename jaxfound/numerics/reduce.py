@@ -25,6 +25,7 @@ __all__ = [
     "ONE_BLOCK",
     "FlatRows",
     "finite",
+    "least_rows",
     "mean_of_sample",
     "ones_like_rows",
     "present",
@@ -154,6 +155,11 @@ def ones_like_rows(
     return jnp.ones(x.shape[0], x.dtype) if weight is None else jnp.asarray(weight, x.dtype)
 
 
+def least_rows(width: int) -> int:
+    """Of a block, for adding it up to cost little beside making what is added."""
+    return max(_LEAST_ROWS, _ROWS_PER_COLUMN * width)
+
+
 def times(x: Float[Array, "n d"], coef: Float[Array, "d *k"]) -> Float[Array, "n *k"]:
     """`x @ coef`, part by part, so that all cores of a CPU work on its derivative too.
 
@@ -248,5 +254,4 @@ def _block(weight, rows):
 def _rows_within(limit, rows):
     widths = [max(1, math.prod(r.shape[1:])) for r in rows]
     row_bytes = sum(w * r.dtype.itemsize for w, r in zip(widths, rows, strict=True))
-    least = max(_LEAST_ROWS, _ROWS_PER_COLUMN * max(widths))
-    return max(least, min(ONE_BLOCK, 2 ** int(math.log2(limit / row_bytes))))
+    return max(least_rows(max(widths)), min(ONE_BLOCK, 2 ** int(math.log2(limit / row_bytes))))

@@ -19,15 +19,13 @@ from jaxfound._types import Array
 from jaxfound.data import windows
 from jaxfound.data.batches import looked_through
 from jaxfound.data.sources import Block, Rows
-from jaxfound.numerics.reduce import row_fold
+from jaxfound.numerics.reduce import least_rows, row_fold
 from jaxfound.streaming.stream import added, computed, means_of, zeros_of
 
 __all__ = ["Resident"]
 
 _CHUNK_BYTES = 2**23  # of x: fewer cost more to start than to add up
 _BLOCK_BYTES = 2**20  # of x, in what a statistic takes: about a core's second-level cache
-_LEAST_ROWS = 2**9  # of a block
-_ROWS_PER_COLUMN = 2  # of a block: adding up d x d products costs little beside making them
 _SIZES = 16  # of blocks, in an octave: that a new number of rows seldom compiles
 
 
@@ -132,7 +130,7 @@ def _unfolded(x):
 
 def _even(n, d, item_bytes):
     """The rows of a chunk and of a block: as many chunks for every core, and blocks for those."""
-    least = max(_LEAST_ROWS, _ROWS_PER_COLUMN * d)
+    least = least_rows(d)
     chunks = _parts(n, max(least, _CHUNK_BYTES // (d * item_bytes)))
     rows = -(-n // (-(-chunks // cores()) * cores()))
     blocks = _parts(rows, max(least, _BLOCK_BYTES // (d * item_bytes)))
