@@ -245,6 +245,30 @@ def test_penalties_that_share_their_passes_have_scores_of_their_own(x64):
         np.testing.assert_allclose(got, alone.test["score"], rtol=1e-10)
 
 
+@pytest.mark.parametrize("jitted", [False, True])
+def test_candidates_of_one_kernel_share_its_matrix(x64, jitted):
+    x, y = make_classification(200, 5, random_state=0)
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    split, config = folds.k_fold(len(x), 2), svm.Config()
+    size, penalty = np.meshgrid([0.5, 0.01, 0.1], [1.0, 1e-2, 100.0, 10.0])
+    hypers = svm.Hyper(jnp.asarray(penalty.ravel()), jnp.asarray(size.ravel()))
+
+    def scores(hypers):
+        options = {"scoring": "accuracy", "config": config}
+        return search.grid(svm, x, y, split, hypers, **options).test["score"]
+
+    varies = True, True, False, False, False
+    arrays = jax.tree.map(jnp.asarray, hypers)
+    task = lanes.Task(svm, config, as_scorers("accuracy"))
+    task = lanes.with_candidates(task, arrays, varies, 12, x)
+    assert (task.alike, task.width) == (True, 4)
+    got = (jax.jit(scores) if jitted else scores)(hypers)
+    for own, c, gamma in zip(got, hypers.C, hypers.gamma, strict=True):
+        hyper = svm.Hyper(c, gamma)
+        alone = search.cross_validate(svm, x, y, split, hyper, scoring="accuracy", config=config)
+        np.testing.assert_array_equal(own, alone.test["score"])
+
+
 # --- in chunks --------------------------------------------------------------------------------
 
 

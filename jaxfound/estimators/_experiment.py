@@ -294,12 +294,16 @@ def _class_weights(first, data, masks):
 
 
 def _groups(found: Sequence[Functional]):
-    """Indices of the candidates that one program can run."""
+    """Indices of the candidates that one program can run, those that may share work together."""
     groups: dict[Any, list[int]] = {}
     for i, one in enumerate(found):
         key = (one.model, one.config, jax.tree.structure(one.hyper), repr(one.class_weight))
         groups.setdefault(key, []).append(i)
-    return list(groups.values())
+    return [sorted(rows, key=lambda i: _shared_by(found[i])) for rows in groups.values()]
+
+
+def _shared_by(one):
+    return tuple(map(float, lanes.shared_by(one.model, one.hyper)))
 
 
 def _nothing(y, output, weight):

@@ -15,7 +15,7 @@ from jaxfound._checks import check_choice, check_flag
 from jaxfound.estimators._base import Table, bucket
 from jaxfound.estimators._kernel_machine import KernelMachine
 from jaxfound.estimators._labels import classes_of, encoded
-from jaxfound.models import svm
+from jaxfound.numerics.pairs import class_pairs
 
 __all__ = ["SVC", "SVR", "class_rows"]
 
@@ -206,7 +206,7 @@ class SVC(ClassifierMixin, KernelMachine):
     def _places(self):
         """Where the duals of each pair lie in `dual_coef_`: a class has no row for itself."""
         owner = np.repeat(np.arange(len(self.classes_)), self._n_support)
-        for i, j in svm.class_pairs(len(self.classes_)):
+        for i, j in class_pairs(len(self.classes_)):
             columns = np.flatnonzero((owner == i) | (owner == j))
             yield np.where(owner[columns] == i, j - 1, i), columns
 
@@ -324,7 +324,7 @@ class SVR(RegressorMixin, KernelMachine):
 def _votes(scores, k):
     """How many pairs each class wins `[n k]`; zero is a vote for the second."""
     wins = np.zeros((len(scores), k), np.int32)
-    for (i, j), own in zip(svm.class_pairs(k), scores.T, strict=True):
+    for (i, j), own in zip(class_pairs(k), scores.T, strict=True):
         wins[:, j] += own >= 0
         wins[:, i] += own < 0
     return wins

@@ -31,11 +31,13 @@ __all__ = [
     "fit",
     "held_out",
     "judged_by_few",
+    "neighbours",
+    "shared_by",
     "with_candidates",
 ]
 
 _MOST_SCORES = 2**22  # rows times candidates that are fitted at once
-_MOST_BEHIND_STAGES = 8  # candidates that share the stages before their model
+_MOST_IN_A_BLOCK = 8  # candidates that share stages or a matrix, where fits follow one another
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Task:
     with_train: bool = False  # whether the rows trained on are scored too
     varies: tuple[bool, ...] = ()  # which leaves of the plan's hypers have the axis of candidates
     width: int = 1  # so many candidates share what does not depend on them
+    alike: bool = False  # whether those agree on what the model lets several fits share
     in_lock_step: bool = False  # whether those share every pass over the rows, too
     n_test: int | None = None  # the most rows that judge a lane; None: all are scored, and weighed
 
@@ -88,8 +91,9 @@ class Scores(NamedTuple):
 def evaluate(task: Task, plan: Plan, lanes: Lanes) -> Scores:
     """The scores of some lanes of a plan, as many as a multiple of the task's width.
 
-    The candidates of a block share what does not depend on them: the stages before a model, and
-    every pass over the rows where they are fitted at once. Otherwise lanes run one after the other
+    The candidates of a block share what does not depend on them: the stages before a model, the
+    matrix of a kernel that they agree on, and every pass over the rows where they are fitted at
+    once. Otherwise lanes run one after the other
     on a CPU, where a fit is fastest while its data stays in a cache, and each takes only the steps
     that it needs; and all at once elsewhere. Under `jax.set_mesh` of a mesh with an axis `LANES`,
     every device runs a share of the blocks.
@@ -122,7 +126,7 @@ def _run(task, plan, blocks):
 
         def block(lanes):
             first = Lanes(*(leaf[0] for leaf in lanes))
-            seen = _behind_stages(task, plan, first)
+            seen = _with_shared(_behind_stages(task, plan, first), first)
 
             def one(candidate):
                 return _lane(seen, first._replace(candidate=candidate))
@@ -149,6 +153,7 @@ class _Seen(NamedTuple):
     plan: Plan
     key: Any  # of the last stage
     sound: Any  # whether the stages before have converged
+    shared: Any = None  # by the fits of a block
 
 
 def _behind_stages(task, plan, lane):
@@ -162,6 +167,15 @@ def _behind_stages(task, plan, lane):
     varies = task.varies[-len(jax.tree.leaves(plan.hypers)) :]
     last = {"model": task.model.stages[-1], "config": task.config[-1], "varies": varies}
     return _Seen(dataclasses.replace(task, **last), plan, key, sound)
+
+
+def _with_shared(seen, lane):
+    """With what the model lets the candidates of a block share."""
+    task, plan = seen.task, seen.plan
+    if not task.alike:
+        return seen
+    given = plan.x, plan.train[lane.mask], _chosen(task, plan, lane)
+    return seen._replace(shared=task.model.shared(*given, config=task.config))
 
 
 @partial(jax.jit, static_argnames="task")
@@ -224,7 +238,8 @@ def _fitted(seen, lane):
     if not _knows_scores(task):
         params, info = fit(task, x, y, train, hyper, seen.key)
         return params, info.converged, {}
-    params, info, scores = task.model.fit_with_scores(x, y, train, hyper, config=task.config)
+    given = x, y, train, hyper, seen.shared
+    params, info, scores = task.model.fit_with_scores(*given, config=task.config)
     known = {"decision": scores, "predict": task.model.choose(scores, task.config)}
     return params, info.converged, known
 
@@ -250,8 +265,11 @@ class _Outputs(dict):
 
 def _knows_scores(task):
     # A kernel machine knows the decisions for all rows when it ends, those held out included.
-    known = hasattr(task.model, "fit_with_scores")
-    return known and getattr(task.config, "class_rows", None) is None
+    return _sees_all_rows(task.model, task.config, "fit_with_scores")
+
+
+def _sees_all_rows(model, config, function):
+    return hasattr(model, function) and getattr(config, "class_rows", None) is None
 
 
 def fit(task: Task, x: Any, y: Any, weight: Any, hyper: Any, key: Any) -> tuple[Any, Any]:
@@ -265,26 +283,57 @@ def with_candidates(
     """The task of these candidates, which share what does not depend on them, with rows `x`.
 
     Those of a model that fits them `in_lock_step` share their passes over the rows; those of other
-    models share the stages before it.
+    models share the stages before it, and `neighbours` what the model lets them share.
     """
-    lock_step = _in_lock_step(task.model, task.config, x)
-    width = _width(task.model, hypers, varies, n_candidates, len(x), lock_step)
-    return dataclasses.replace(task, varies=tuple(varies), width=width, in_lock_step=lock_step)
-
-
-def _width(model, hypers, varies, n_candidates, n, lock_step):
-    if hasattr(model, "stages") and any(varies[: -len(jax.tree.leaves(hypers[-1]))]):
-        return 1
-    most = _MOST_BEHIND_STAGES if hasattr(model, "stages") else 1
+    task = dataclasses.replace(task, varies=tuple(varies))
+    staged = hasattr(task.model, "stages")
+    model, config = (
+        (task.model.stages[-1], task.config[-1]) if staged else (task.model, task.config)
+    )
+    lock_step = hasattr(model, "in_lock_step") and model.in_lock_step(config, *x.shape)
+    task = dataclasses.replace(task, in_lock_step=lock_step)
+    if staged and any(varies[: -len(jax.tree.leaves(hypers[-1]))]):
+        return task
     if lock_step:
-        most = max(1, _MOST_SCORES // max(1, n))
-    return max(w for w in range(1, min(n_candidates, most) + 1) if n_candidates % w == 0)
+        most = max(1, _MOST_SCORES // max(1, len(x)))
+        return dataclasses.replace(task, width=_divisor(n_candidates, most))
+    alike = 1
+    if _sees_all_rows(model, config, "shared"):
+        alike = _divisor(_agreeing(task.model, hypers, n_candidates), _MOST_IN_A_BLOCK)
+    most = _MOST_IN_A_BLOCK if staged else 1
+    width = alike if alike > 1 else _divisor(n_candidates, most)
+    return dataclasses.replace(task, width=width, alike=alike > 1)
 
 
-def _in_lock_step(model, config, x):
-    last, config = (model.stages[-1], config[-1]) if hasattr(model, "stages") else (model, config)
-    asked = getattr(last, "in_lock_step", None)
-    return asked is not None and asked(config, *x.shape)
+def neighbours(model: Any, hypers: Any, n_candidates: int) -> np.ndarray:
+    """An order of the candidates in which those that may share something are neighbours."""
+    keys = [leaf for leaf in shared_by(model, hypers) if leaf.ndim]
+    if not keys or any(isinstance(leaf, Tracer) for leaf in keys):
+        return np.arange(n_candidates)
+    return np.lexsort(keys)
+
+
+def shared_by(model: Any, hyper: Any) -> tuple[Any, ...]:
+    """The leaves of a hyper that decide which fits may share something."""
+    if hasattr(model, "stages"):
+        model, hyper = model.stages[-1], hyper[-1]
+    leaves = (getattr(hyper, name) for name in getattr(model, "SHARED_BY", ()))
+    return tuple(leaf for leaf in leaves if leaf is not None)
+
+
+def _agreeing(model, hypers, n_candidates):
+    """The most neighbours such that, block by block, all can share something."""
+    keys = [leaf for leaf in shared_by(model, hypers) if leaf.ndim]
+    if any(isinstance(leaf, Tracer) for leaf in keys):
+        return 1
+    order = neighbours(model, hypers, n_candidates)
+    differs = [np.diff(np.asarray(leaf)[order]) != 0 for leaf in keys]
+    ends = np.flatnonzero(np.any([*differs, np.zeros(n_candidates - 1, bool)], axis=0)) + 1
+    return int(np.gcd.reduce([*ends, n_candidates]))
+
+
+def _divisor(n, most):
+    return max(w for w in range(1, min(n, most) + 1) if n % w == 0)
 
 
 def judged_by_few(task: Task, test: Float[Array, "m n"]) -> Task:

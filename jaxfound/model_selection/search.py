@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Int, Key, Shaped
@@ -332,7 +333,9 @@ def _plan(x, targets, weight, train, test, hypers, key):
 
 def _scores(task, plan, n_candidates, shape):
     """All lanes of a plan: every target and mask with every candidate."""
-    target, mask, candidate = jnp.indices((len(plan.targets), len(plan.train), n_candidates))
-    every = lanes.Lanes(mask.ravel(), candidate.ravel(), target.ravel())
+    order = lanes.neighbours(task.model, plan.hypers, n_candidates)
+    target, mask, place = np.indices((len(plan.targets), len(plan.train), n_candidates))
+    every = lanes.Lanes(*(jnp.asarray(i.ravel()) for i in (mask, order[place], target)))
     scores = lanes.evaluate(lanes.judged_by_few(task, plan.test), plan, every)
-    return jax.tree.map(lambda leaf: leaf.reshape(shape), scores)
+    back = np.argsort(order)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, n_candidates)[:, back].reshape(shape), scores)

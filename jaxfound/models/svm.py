@@ -1,31 +1,30 @@
 """Support vector machines: C-classification (one-vs-one) and epsilon-regression, with kernels."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxfound._show import as_table
-from jaxfound._types import Array, Bool, Float, Info, Int, Key, Shaped
+from jaxfound._types import Array, Float, Info, Int, Key, Shaped
 from jaxfound.numerics import dual, kernels, kkt
 from jaxfound.numerics.branch import lane_by_lane
-from jaxfound.numerics.dual_driver import solve, widest
+from jaxfound.numerics.dual_driver import solve, whole_gram, widest
 from jaxfound.numerics.implicit import with_derivatives_of
 from jaxfound.numerics.mesh import shards
+from jaxfound.numerics.pairs import class_pairs, rows_of_class, votes
 from jaxfound.numerics.reduce import finite, mean_of_sample, ones_like_rows
 
 __all__ = [
+    "SHARED_BY",
     "SOLVERS",
     "Config",
     "Hyper",
     "Params",
     "choose",
-    "class_pairs",
     "decision",
     "fit",
     "fit_with_scores",
@@ -33,9 +32,11 @@ __all__ = [
     "predict",
     "require_derivatives",
     "scale_gamma",
+    "shared",
 ]
 
 SOLVERS = ("smo",)  # what `Info.solver` points into
+SHARED_BY = ("gamma", "coef0")  # what fits that share `shared` have in common
 
 _dot = partial(jnp.matmul, precision="highest")
 
@@ -140,7 +141,7 @@ def fit(
     Reference: C.-C. Chang, C.-J. Lin, LIBSVM, 2011, eq. 2 and 6, and section 7 (one-vs-one).
     """
     del key
-    params, info, _ = _fit(x, y, weight, hyper, config)
+    params, info, _ = _fit(x, y, weight, hyper, config, None)
     return params, info
 
 
@@ -150,12 +151,17 @@ def fit_with_scores(
     y: Shaped[Array, " n"],
     weight: Shaped[Array, " n"] | None = None,
     hyper: Hyper = Hyper(),
+    gram: Float[Array, "m m"] | None = None,
     *,
     config: Config = Config(),
 ) -> tuple[Params, Info, Float[Array, "n *p"]]:
     """`fit`, and the `decision` for every row, absent ones included, at no further cost.
 
     With folds as weights that is a cross-validation without a prediction.
+
+    Args:
+      x, y, weight, hyper, config: as for `fit`.
+      gram: what `shared` gives, where several fits share it.
 
     Raises:
       ValueError: for `class_rows`, with which a pair of classes sees no other rows.
@@ -164,24 +170,36 @@ def fit_with_scores(
         raise ValueError(
             f"class_rows is {config.class_rows}, expected None: call fit and decision."
         )
-    params, info, scores = _fit(x, y, weight, hyper, config)
+    params, info, scores = _fit(x, y, weight, hyper, config, gram)
     return params, info, _known_decision(params, x, scores.astype(x.dtype))
 
 
-def _fit(x, y, weight, hyper, config):
+def shared(
+    x: Float[Array, "n d"],
+    weight: Float[Array, " n"] | None = None,
+    hyper: Hyper = Hyper(),
+    *,
+    config: Config = Config(),
+) -> Float[Array, "m m"] | None:
+    """The Gram matrix of fits that differ in their hypers but not in `SHARED_BY`.
+
+    Padded and in float32; None where it would not stay in a cache.
+    """
+    rows, _, scales, _ = _prepared(x, ones_like_rows(x, weight), hyper, config)
+    return whole_gram(_kernel(config), scales, rows)
+
+
+def _fit(x, y, weight, hyper, config, gram):
     if shards() > 1:
         raise ValueError(
             f"svm.fit was called inside a mesh of {shards()} devices, expected one: in the dual "
             "every row meets every other. Fit outside jax.set_mesh, or spread candidates instead."
         )
-    weight = ones_like_rows(x, weight)
-    kernel = _kernel(config)
-    shift = jax.lax.stop_gradient(_shift(x, weight, kernel))
-    gamma = scale_gamma(x, weight) if hyper.gamma is None else hyper.gamma
-    hyper = jax.tree.map(lambda h: jnp.asarray(h, widest()), hyper._replace(gamma=gamma))
-    rows = finite(weight, x) - shift[None]
-    scales = kernels.Scales(hyper.gamma, hyper.coef0)
-    beta, intercept, info, scores = _fit_pairs(kernel, scales, rows, y, weight, hyper, config)
+    weight, kernel = ones_like_rows(x, weight), _kernel(config)
+    rows, shift, scales, hyper = _prepared(x, weight, hyper, config)
+    if gram is None and not _is_cut(config):
+        gram = whole_gram(kernel, scales, rows)
+    beta, intercept, info, scores = _fit_pairs(kernel, scales, rows, gram, y, weight, hyper, config)
     info, scores = _total(info), scores.T
     if config.task == "regression" or config.n_classes == 2:
         beta, intercept, info = beta[0], intercept[0], info._replace(n_iter=info.n_iter[0])
@@ -190,6 +208,14 @@ def _fit(x, y, weight, hyper, config):
     info = info._replace(value=info.value.astype(x.dtype), residual=info.residual.astype(x.dtype))
     beta, intercept, rows, shift, scales = narrow((beta, intercept, rows, shift, scales))
     return Params(beta, intercept, rows, shift, scales, config), info, scores
+
+
+def _prepared(x, weight, hyper, config):
+    """The rows about a shift, that shift, the scales of the kernel, and a hyper of arrays."""
+    shift = jax.lax.stop_gradient(_shift(x, weight, _kernel(config)))
+    gamma = scale_gamma(x, weight) if hyper.gamma is None else hyper.gamma
+    hyper = jax.tree.map(lambda h: jnp.asarray(h, widest()), hyper._replace(gamma=gamma))
+    return finite(weight, x) - shift[None], shift, kernels.Scales(hyper.gamma, hyper.coef0), hyper
 
 
 def require_derivatives(
@@ -241,20 +267,7 @@ def choose(scores: Float[Array, "n *p"], config: Config) -> Shaped[Array, " n"]:
     """What `predict` makes of decisions."""
     if config.task == "regression":
         return scores
-    return _votes(_columns(scores), config.n_classes).argmax(1)
-
-
-def _votes(scores: Float[Array, "n p"], n_classes: int) -> Int[Array, "n k"]:
-    """How many pairs each class wins; zero is a vote for the second."""
-    first, second = class_pairs(n_classes).T
-    wins = jnp.zeros((len(scores), n_classes), jnp.int32)
-    wins = wins.at[:, second].add((scores >= 0).astype(jnp.int32))
-    return wins.at[:, first].add((scores < 0).astype(jnp.int32))
-
-
-def class_pairs(n_classes: int) -> np.ndarray:
-    """The pairs `[p 2]`, in the order of all arrays that have one entry a pair."""
-    return np.array(list(itertools.combinations(range(n_classes), 2)), np.int32)
+    return votes(_columns(scores), config.n_classes).argmax(1)
 
 
 def scale_gamma(x: Float[Array, "n d"], weight: Float[Array, " n"]) -> Float[Array, ""]:
@@ -306,28 +319,25 @@ class _Pair(NamedTuple):
     box: Float[Array, " m"]  # C times the weight; 0 for a row of another class
 
 
-def _fit_pairs(kernel, scales, x, y, weight, hyper, config):
+def _fit_pairs(kernel, scales, x, gram, y, weight, hyper, config):
     """All pairs in one program: on a CPU one after the other, each as long as it takes."""
-    cut = config.task == "classification" and config.class_rows is not None
 
-    def own_rows(rows):
-        return _cut(kernel, x, rows) if cut else x
-
-    def run(scales, x, rows, problem, tol):
-        x = _cut(kernel, x, rows) if cut else x
-        return solve(kernel, scales, x, problem, tol=tol, max_iter=config.max_iter)
+    def run(scales, x, gram, rows, problem, tol):
+        own = _own_rows(kernel, x, rows, config)
+        gram = whole_gram(kernel, scales, own) if gram is None else gram
+        return solve(kernel, scales, own, gram, problem, tol=tol, max_iter=config.max_iter)
 
     def one(pair):
-        problem, given = _problem(pair, hyper, config), (scales, x, pair.rows)
+        problem, given = _problem(pair, hyper, config), (scales, x, gram, pair.rows)
         # An absent row has no target here: its slope is its decision then, however small.
         solved = problem._replace(target=jnp.where(pair.box > 0, problem.target, 0))
         found = lane_by_lane(run)(*jax.lax.stop_gradient((*given, solved, hyper.tol)))
         slope = found.slope + (problem.target - solved.target)
-        wide = own_rows(pair.rows).astype(widest())
+        wide = _own_rows(kernel, x, pair.rows, config).astype(widest())
         beta, intercept = kkt.differentiable(
             kernel, scales, wide, problem, found.beta, found.intercept, slope, found.gap
         )
-        if cut:
+        if _is_cut(config):
             beta = jnp.zeros(x.shape[0], beta.dtype).at[pair.rows].add(beta)
         scores = solved.target - found.slope + found.intercept
         info = _info(found, scores, pair, problem, hyper, config)
@@ -354,15 +364,19 @@ def _problem(pair, hyper, config):
     return dual.Problem(pair.target, low, high, None)
 
 
+def _is_cut(config):
+    return config.task == "classification" and config.class_rows is not None
+
+
 def _pairs(y, weight, hyper, config):
     """All problems, stacked; each holds all rows, or only those of its two classes."""
     box, every = hyper.C * weight.astype(widest()), jnp.arange(len(y), dtype=jnp.int32)
-    if config.task == "regression" or config.class_rows is None:
+    if not _is_cut(config):
         y = finite(weight, y.astype(widest())) if config.task == "regression" else y
         targets, inside = _targets(y.astype(widest()), config)
         boxes = jnp.where(inside, box[:, None], 0)
         return _Pair(jnp.broadcast_to(every, targets.T.shape), targets.T, boxes.T)
-    rows, real = _rows_of_class(y, weight > 0, config)
+    rows, real = rows_of_class(y, weight > 0, config.n_classes, config.class_rows)
     first, second = class_pairs(config.n_classes).T
     chosen = jnp.concatenate([rows[first], rows[second]], 1)
     real = jnp.concatenate([real[first], real[second]], 1)
@@ -370,19 +384,9 @@ def _pairs(y, weight, hyper, config):
     return _Pair(chosen, jnp.broadcast_to(side, chosen.shape), jnp.where(real, box[chosen], 0))
 
 
-def _rows_of_class(y: Int[Array, " n"], present: Bool[Array, " n"], config: Config):
-    """For every class its rows `[k c]`, absent ones last, and which of these entries are rows."""
-    k = config.n_classes
-    labels = jnp.where((y >= 0) & (y < k), y, k)
-    order = jnp.argsort(2 * labels + (~present).astype(y.dtype)).astype(jnp.int32)
-    counts = (labels[None] == jnp.arange(k)[:, None].astype(y.dtype)).sum(1)
-    starts = jnp.cumsum(counts) - counts
-    place = jnp.arange(config.class_rows)
-    at = jnp.minimum(starts[:, None] + place[None], len(y) - 1)
-    return order[at], place[None] < counts[:, None]
-
-
-def _cut(kernel, x, rows):
+def _own_rows(kernel, x, rows, config):
+    if not _is_cut(config):
+        return x
     return x[rows][:, rows] if kernel.name == "precomputed" else x[rows]
 
 

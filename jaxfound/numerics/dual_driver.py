@@ -17,7 +17,7 @@ from jaxfound._types import Array, Float, Int
 from jaxfound.numerics import dual, interior, kernels
 from jaxfound.numerics.dual_blocks import decompose
 
-__all__ = ["Solution", "solve", "widest"]
+__all__ = ["Solution", "solve", "whole_gram", "widest"]
 
 _WHOLE_ROWS = 1536  # up to which the Gram matrix is computed once and stays in the cache
 _EVEN_ROWS = 64  # multiples that they are padded to: whole registers of a CPU, aligned
@@ -48,10 +48,24 @@ def widest() -> np.dtype:
     return np.dtype(jax.dtypes.canonicalize_dtype(np.float64))
 
 
+def whole_gram(
+    kernel: kernels.Kernel, scales: kernels.Scales, x: Float[Array, "n d"]
+) -> Float[Array, "m m"] | None:
+    """What `solve` begins with: problems with the same rows and the same kernel can share it.
+
+    None where there are so many rows that the matrix never exists.
+    """
+    if x.shape[0] > _WHOLE_ROWS:
+        return None
+    x = _padded(kernel, x).astype(jnp.float32)
+    return kernels.matrix(kernel, scales, x, x)
+
+
 def solve(
     kernel: kernels.Kernel,
     scales: kernels.Scales,
     x: Float[Array, "n d"],
+    shared: Float[Array, "m m"] | None,
     problem: dual.Problem,
     *,
     tol: Float[Array, ""],
@@ -63,6 +77,7 @@ def solve(
       kernel: static.
       scales: of the kernel.
       x: rows, with finite values also where the box is `[0, 0]`; shifted towards zero.
+      shared: `whole_gram` of them.
       problem: in `widest()`.
       tol: the gap to reach, in `widest()`.
       max_iter: a bound on the steps; None bounds them by the number of rows.
@@ -71,36 +86,37 @@ def solve(
       The solution and the gap that it has, fresh where rounding could have hidden it.
     """
     n = x.shape[0]
-    if n <= _WHOLE_ROWS:
-        x, problem = _padded(kernel, x, problem)
+    if shared is not None:
+        x, more = _padded(kernel, x), len(shared) - n
+        problem = jax.tree.map(lambda a: jnp.pad(a, (0, more)) if a.ndim else a, problem)
     bound = max(_LEAST_STEPS, _STEPS_PER_ROW * n) if max_iter is None else max_iter
     run = partial(_run, kernel, scales, problem=problem)
     zero, start = jnp.zeros_like(problem.target), problem.target
     state = dual.State(zero, start, dual.gap(problem, zero, start), jnp.asarray(0, jnp.int32))
     wide, narrow = x.astype(problem.target.dtype), x.astype(jnp.float32)
     most = jnp.asarray(bound, jnp.int32)
-    state = run(narrow, state, tol=jnp.maximum(tol, _NARROW_TOL), max_iter=most)
+    coarse = jnp.maximum(tol, _NARROW_TOL)
+    state = run(narrow, state, shared=shared, tol=coarse, max_iter=most)
     state = _refined(kernel, scales, wide, problem, state, run, tol, bound)
     b = dual.intercept(problem, state)
     return Solution(state.beta[:n], b, state.slope[:n], state.gap, state.n_iter)
 
 
-def _padded(kernel, x, problem):
-    """With absent rows, so that the steps, which pass over rows of K, take whole registers."""
+def _padded(kernel, x):
+    """With more rows, so that the steps, which pass over rows of K, take whole registers."""
     missing = -x.shape[0] % _EVEN_ROWS
     more_columns = missing if kernel.name == "precomputed" else 0
-    x = jnp.pad(x, [(0, missing), (0, more_columns)], mode="edge")
-    return x, jax.tree.map(lambda a: jnp.pad(a, (0, missing)) if a.ndim else a, problem)
+    return jnp.pad(x, [(0, missing), (0, more_columns)], mode="edge")
 
 
-def _run(kernel, scales, x, state, *, problem, tol, max_iter):
+def _run(kernel, scales, x, state, *, problem, tol, max_iter, shared=None):
     if x.shape[0] > _WHOLE_ROWS:
         return decompose(kernel, scales, x, problem, state, tol=tol, max_iter=max_iter)
-    gram = kernels.matrix(kernel, scales, x, x)
-    state = interior.nearer(gram, problem, state, tol=tol)
-    if gram.dtype != state.slope.dtype:
-        state = _coarse(gram, problem, state, tol, max_iter)
-    state = dual.smo(gram, problem, state, tol, max_iter)
+    matrix = kernels.matrix(kernel, scales, x, x) if shared is None else shared
+    state = interior.nearer(matrix, problem, state, tol=tol)
+    if matrix.dtype != state.slope.dtype:
+        state = _coarse(matrix, problem, state, tol, max_iter)
+    state = dual.smo(matrix, problem, state, tol, max_iter)
     return state._replace(gap=dual.gap(problem, state.beta, state.slope))
 
 
