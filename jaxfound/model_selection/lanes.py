@@ -6,6 +6,7 @@ whatever their number.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -93,10 +94,9 @@ def evaluate(task: Task, plan: Plan, lanes: Lanes) -> Scores:
 
     The candidates of a block share what does not depend on them: the stages before a model, the
     matrix of a kernel that they agree on, and every pass over the rows where they are fitted at
-    once. Otherwise lanes run one after the other
-    on a CPU, where a fit is fastest while its data stays in a cache, and each takes only the steps
-    that it needs; and all at once elsewhere. Under `jax.set_mesh` of a mesh with an axis `LANES`,
-    every device runs a share of the blocks.
+    once. Otherwise lanes run one after the other on a CPU, where a fit is fastest while its data
+    stays in a cache, and each takes only the steps that it needs; and all at once elsewhere. Under
+    `jax.set_mesh` of a mesh with an axis `LANES`, every device runs a share of the blocks.
     """
     blocks = Lanes(*(leaf.reshape(-1, task.width) for leaf in lanes))
     scores = _spread(partial(_run, task), plan, blocks)
@@ -235,7 +235,7 @@ def _fitted(seen, lane):
     task, plan = seen.task, seen.plan
     x, y, train = plan.x, plan.targets[lane.target], plan.train[lane.mask]
     hyper = _chosen(task, plan, lane)
-    if not _knows_scores(task):
+    if not _knows_scores(task.model, task.config):
         params, info = fit(task, x, y, train, hyper, seen.key)
         return params, info.converged, {}
     given = x, y, train, hyper, seen.shared
@@ -263,13 +263,10 @@ class _Outputs(dict):
         return self[name]
 
 
-def _knows_scores(task):
+def _knows_scores(model, config):
     # A kernel machine knows the decisions for all rows when it ends, those held out included.
-    return _sees_all_rows(task.model, task.config, "fit_with_scores")
-
-
-def _sees_all_rows(model, config, function):
-    return hasattr(model, function) and getattr(config, "class_rows", None) is None
+    known = hasattr(model, "fit_with_scores")
+    return known and getattr(config, "class_rows", None) is None
 
 
 def fit(task: Task, x: Any, y: Any, weight: Any, hyper: Any, key: Any) -> tuple[Any, Any]:
@@ -285,51 +282,55 @@ def with_candidates(
     Those of a model that fits them `in_lock_step` share their passes over the rows; those of other
     models share the stages before it, and `neighbours` what the model lets them share.
     """
-    task = dataclasses.replace(task, varies=tuple(varies))
+    model, config = _last_stage(task.model, task.config)
+    asked = getattr(model, "in_lock_step", None)
+    lock_step = asked is not None and asked(config, *x.shape)
+    task = dataclasses.replace(task, varies=tuple(varies), in_lock_step=lock_step)
     staged = hasattr(task.model, "stages")
-    model, config = (
-        (task.model.stages[-1], task.config[-1]) if staged else (task.model, task.config)
-    )
-    lock_step = hasattr(model, "in_lock_step") and model.in_lock_step(config, *x.shape)
-    task = dataclasses.replace(task, in_lock_step=lock_step)
     if staged and any(varies[: -len(jax.tree.leaves(hypers[-1]))]):
         return task
+    if _knows_scores(model, config):
+        alike = _divisor(_agreeing(task.model, hypers, n_candidates), _MOST_IN_A_BLOCK)
+        if alike > 1:
+            return dataclasses.replace(task, width=alike, alike=True)
+    most = _MOST_IN_A_BLOCK if staged else 1
     if lock_step:
         most = max(1, _MOST_SCORES // max(1, len(x)))
-        return dataclasses.replace(task, width=_divisor(n_candidates, most))
-    alike = 1
-    if _sees_all_rows(model, config, "shared"):
-        alike = _divisor(_agreeing(task.model, hypers, n_candidates), _MOST_IN_A_BLOCK)
-    most = _MOST_IN_A_BLOCK if staged else 1
-    width = alike if alike > 1 else _divisor(n_candidates, most)
-    return dataclasses.replace(task, width=width, alike=alike > 1)
+    return dataclasses.replace(task, width=_divisor(n_candidates, most))
 
 
 def neighbours(model: Any, hypers: Any, n_candidates: int) -> np.ndarray:
     """An order of the candidates in which those that may share something are neighbours."""
-    keys = [leaf for leaf in shared_by(model, hypers) if leaf.ndim]
-    if not keys or any(isinstance(leaf, Tracer) for leaf in keys):
-        return np.arange(n_candidates)
-    return np.lexsort(keys)
+    keys = _known_keys(model, hypers)
+    return np.lexsort(keys) if keys else np.arange(n_candidates)
 
 
 def shared_by(model: Any, hyper: Any) -> tuple[Any, ...]:
     """The leaves of a hyper that decide which fits may share something."""
-    if hasattr(model, "stages"):
-        model, hyper = model.stages[-1], hyper[-1]
+    model, hyper = _last_stage(model, hyper)
     leaves = (getattr(hyper, name) for name in getattr(model, "SHARED_BY", ()))
     return tuple(leaf for leaf in leaves if leaf is not None)
 
 
+def _last_stage(model, of_stages):
+    """The last model of a pipeline with what belongs to it; of a model alone, the two as given."""
+    return (model.stages[-1], of_stages[-1]) if hasattr(model, "stages") else (model, of_stages)
+
+
+def _known_keys(model, hypers):
+    """By what the candidates are put in order, `[h]` each; None where a program is still traced."""
+    keys = [leaf for leaf in shared_by(model, hypers) if leaf.ndim]
+    return None if any(isinstance(leaf, Tracer) for leaf in keys) else keys
+
+
 def _agreeing(model, hypers, n_candidates):
     """The most neighbours such that, block by block, all can share something."""
-    keys = [leaf for leaf in shared_by(model, hypers) if leaf.ndim]
-    if any(isinstance(leaf, Tracer) for leaf in keys):
+    keys = _known_keys(model, hypers)
+    if keys is None:
         return 1
     order = neighbours(model, hypers, n_candidates)
-    differs = [np.diff(np.asarray(leaf)[order]) != 0 for leaf in keys]
-    ends = np.flatnonzero(np.any([*differs, np.zeros(n_candidates - 1, bool)], axis=0)) + 1
-    return int(np.gcd.reduce([*ends, n_candidates]))
+    ends = [np.flatnonzero(np.diff(np.asarray(leaf)[order])) + 1 for leaf in keys]
+    return int(np.gcd.reduce([n_candidates, *itertools.chain(*ends)]))
 
 
 def _divisor(n, most):
