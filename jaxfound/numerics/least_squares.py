@@ -306,15 +306,16 @@ def extended_sums(
     y, y_low = two_sum(y, -jnp.broadcast_to(y_mean, y.shape))
 
     def one_target(y, y_low, coef, offset):
-        terms, low = product(x.T, -coef[:, None])
-        low = y_low + (low - x_low.T * coef[:, None]).sum(0)
-        ends = jnp.stack([y, jnp.broadcast_to(-offset, y.shape)])
-        high, low = total(jnp.concatenate([ends, *terms]), low)
-        terms, rest = product(w, high)
-        high, low = total(terms, rest + w * low)
-        terms, rest = product(x, high[:, None])
+        high, low = product(x.T, -coef[:, None])
+        predicted, low = total(high, low - x_low.T * coef[:, None])
+        level, rest = two_sum(y, -jnp.broadcast_to(offset, y.shape))
+        residual, error = two_sum(level, predicted)
+        low = low + (y_low + rest + error)
+        high, rest = product(w, residual)
+        high, low = two_sum(high, rest + w * low)
+        each, rest = product(x, high[:, None])
         rest = rest + x * low[:, None] + x_low * high[:, None]
-        return total(jnp.concatenate(terms), rest.sum(0)), total(high, low.sum())
+        return total(each, rest), total(high, low)
 
     # Targets in front: a trailing axis of length one would keep XLA from vectorising.
     return jax.vmap(one_target, (1, 1, 1, 0))(y, y_low, coef, offset)
@@ -322,9 +323,9 @@ def extended_sums(
 
 def _intercept(known, offset, coef):
     # y_mean + offset - x_mean'beta, whose terms may cancel, in extended precision.
-    terms, rest = product(known.x_mean[:, None], -coef)
-    high, low = total(jnp.concatenate([known.y_mean[None], offset[None], *terms]), rest.sum(0))
-    return high + low
+    high, low = product(known.x_mean[:, None], -coef)
+    ends = jnp.stack([known.y_mean, offset])
+    return sum(total(jnp.concatenate([ends, high]), jnp.concatenate([jnp.zeros_like(ends), low])))
 
 
 def _safe(scale):

@@ -198,7 +198,7 @@ def mean_of_sample(
 
 def _over_mesh(statistic, weight, *rows):
     def add(parts):
-        high, low = total(parts, jnp.zeros_like(parts[0]))
+        high, low = total(parts, jnp.zeros_like(parts))
         return high + low
 
     return jax.tree.map(add, per_shard(partial(row_sum, statistic), weight, *rows))
