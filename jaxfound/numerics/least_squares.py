@@ -325,7 +325,8 @@ def _intercept(known, offset, coef):
     # y_mean + offset - x_mean'beta, whose terms may cancel, in extended precision.
     high, low = product(known.x_mean[:, None], -coef)
     ends = jnp.stack([known.y_mean, offset])
-    return sum(total(jnp.concatenate([ends, high]), jnp.concatenate([jnp.zeros_like(ends), low])))
+    high, low = total(jnp.concatenate([ends, high]), jnp.concatenate([jnp.zeros_like(ends), low]))
+    return high + low
 
 
 def _safe(scale):
