@@ -23,7 +23,6 @@ __all__ = [
     "features_to_try",
     "goes_left",
     "on_grid",
-    "running_count",
     "settled",
     "take",
     "take_target",
@@ -67,8 +66,7 @@ def features_to_try(opened: Open, plan: Plan, limits: Limits) -> Any:
     slots = jnp.minimum(jnp.arange(plan.tried, dtype=jnp.int32), limits.tried - 1)[None]
     last = jnp.asarray(limits.features.size).astype(jnp.int32) - 1
     index = jnp.minimum(opened.offset[:, None] + slots, last)
-    seed = jnp.broadcast_to(opened.seed[:, None], index.shape)
-    return draws.permuted(seed, index, limits.features)
+    return draws.permuted(opened.seed[:, None], index, limits.features)
 
 
 def decide(
@@ -145,19 +143,6 @@ def default_side(plan: Plan, missing_left: Any, absent: Any, rows_left: Any, cou
     """Where no value is missing, one that is later goes with most of the rows."""
     absent = absent if plan.missing else True
     return jnp.where(absent, 2 * rows_left > count, missing_left)
-
-
-def running_count(mask: Any) -> Any:
-    """Cumulative sums of a mask along its last axis, by a triangle: exact in float32."""
-    size = mask.shape[-1]
-    if size > 64:
-        within = running_count(mask.reshape(*mask.shape[:-1], -1, 16))
-        ends = within[..., -1]
-        before = jnp.cumsum(ends, -1, dtype=jnp.int32) - ends
-        return (within + before[..., None]).reshape(mask.shape)
-    triangle = jnp.triu(jnp.ones((size, size), jnp.float32))
-    counts = jnp.matmul(mask.astype(jnp.float32), triangle, precision="highest")
-    return counts.astype(jnp.int32)
 
 
 def take(array: Any, index: Any) -> Any:

@@ -45,7 +45,7 @@ def span(size: int) -> Span:
     return Span._make(np.uint32(part) for part in (size, a, -(-size // a)))
 
 
-def permuted(seed: Shaped[Array, "*s"], index: Int[Array, "*s"], of: Span) -> Int[Array, "*s"]:
+def permuted(seed: Shaped[Array, "*#s"], index: Int[Array, "*s"], of: Span) -> Int[Array, "*s"]:
     """Element `index` of a permutation of a span that `seed` chooses.
 
     A Feistel network on pairs of digits, walked until the result is in range: any element without
@@ -68,7 +68,8 @@ def permuted(seed: Shaped[Array, "*s"], index: Int[Array, "*s"], of: Span) -> In
         return left, right, left * of.b + right >= of.size
 
     index = index.astype(jnp.uint32)
-    start = (index // of.b, index % of.b, jnp.ones(index.shape, bool))
+    left = index // of.b
+    start = (left, index - left * of.b, jnp.ones(index.shape, bool))
     left, right, _ = jax.lax.while_loop(lambda known: known[2].any(), encrypt, start)
     return (left * of.b + right).astype(jnp.int32)
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from jaxfound._types import Array, Bool, Float, Int, Shaped
 from jaxfound.numerics import draws
+from jaxfound.numerics.histogram import running_count
 from jaxfound.numerics.splits import Channels
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "State",
     "branch",
     "grow",
+    "opened_of",
     "pop",
 ]
 
@@ -115,7 +117,7 @@ class Choice(NamedTuple):
     rows_left: Any
     weight: Any  # of the node, and what goes to the left
     weight_left: Any
-    pure: Any  # [2 m] whether a child is
+    pure: Any  # [2 m] whether a child is, those to the left first
     seed: Any  # [2 m] of the children
 
 
@@ -165,16 +167,23 @@ def grow(
     return _harvest(state, present, plan)
 
 
-def pop(state: State, plan: Plan, stack: int, batch: int) -> tuple[State, Open, Bool[Array, " m"]]:
+def pop(
+    state: State, plan: Plan, stack: int, batch: int
+) -> tuple[State, Int[Array, "m 6"], Bool[Array, " m"]]:
     """Takes up to `batch` nodes off a stack; the rest of the batch is dead and has no rows."""
     height = state.heights[stack]
     taken = jnp.minimum(batch, height)
     begin = plan.depots[0][stack] + height - taken
     live = jnp.arange(batch, dtype=jnp.int32) < taken
     rows = jax.lax.dynamic_slice(state.stack, (begin, jnp.zeros_like(begin)), (batch, 6))
-    opened = Open(*jnp.where(live[:, None], rows, 0).T)
-    opened = opened._replace(seed=opened.seed.astype(jnp.uint32))
-    return state._replace(heights=state.heights.at[stack].add(-taken)), opened, live
+    rows = jnp.where(live[:, None], rows, 0)
+    return state._replace(heights=state.heights.at[stack].add(-taken)), rows, live
+
+
+def opened_of(rows: Int[Array, "m 6"]) -> Open:
+    """The open nodes that rows of a stack say."""
+    opened = Open(*rows.T)
+    return opened._replace(seed=opened.seed.astype(jnp.uint32))
 
 
 def branch(
@@ -182,7 +191,7 @@ def branch(
 ) -> State:
     """Writes what is decided, and pushes children, and nodes that must look further."""
     limits = problem.limits
-    up_to = _count_up(choice.split)
+    up_to = running_count(choice.split)
     left = state.n_nodes + 2 * (up_to - 1)
     split = choice.split & (left + 2 <= plan.capacity)  # a full table stops growing
     made = jnp.minimum(up_to[-1], (plan.capacity - state.n_nodes) // 2)
@@ -191,11 +200,12 @@ def branch(
     gain = jax.lax.bitcast_convert_type(choice.gain, jnp.int32)
     links = jnp.stack([choice.feature, codes, left, gain], -1)
 
-    ids = jnp.where(jnp.tile(split, 2), jnp.append(left, left + 1), plan.capacity)
-    start = jnp.append(opened.start, opened.start + choice.rows_left)
-    count = jnp.append(choice.rows_left, opened.count - choice.rows_left)
-    depth = jnp.tile(opened.depth + 1, 2)
-    weight = jnp.append(choice.weight_left, choice.weight - choice.weight_left)
+    right = jnp.arange(2, dtype=jnp.int32)[:, None]  # 0 of the left children, 1 of the right ones
+    ids = jnp.where(split[None], left[None] + right, plan.capacity)
+    start = opened.start[None] + right * choice.rows_left[None]
+    count = jnp.stack([choice.rows_left, opened.count - choice.rows_left])
+    depth = jnp.broadcast_to(opened.depth[None] + 1, ids.shape)
+    weight = jnp.stack([choice.weight_left, choice.weight - choice.weight_left])
     alive = (count >= jnp.maximum(limits.min_split, 2)) & (depth < limits.max_depth)
     children = Open(ids, start, count, choice.seed, depth, jnp.zeros_like(ids))
     state = state._replace(
@@ -207,15 +217,10 @@ def branch(
         ),
     )
     # A node that looks further takes the place of its left child, which it has not got.
+    again = choice.again[None] & (right == 0)
     further = opened._replace(offset=opened.offset + limits.tried)
-    first = jax.tree.map(
-        lambda o, c: jnp.append(jnp.where(choice.again, o, c[: len(split)]), c[len(split) :]),
-        further,
-        children,
-    )
-    pushed = jnp.tile(split, 2) & alive & ~choice.pure
-    pushed = pushed.at[: len(split)].set(choice.again | pushed[: len(split)])
-    return _push(state, plan, first, pushed, stack)
+    pushed = jax.tree.map(lambda o, c: jnp.where(again, o[None], c).ravel(), further, children)
+    return _push(state, plan, pushed, (again | split[None] & alive & ~choice.pure).ravel(), stack)
 
 
 def _push(state, plan, opened, pushed, stack):
@@ -231,7 +236,7 @@ def _push(state, plan, opened, pushed, stack):
     begins, nowhere = plan.depots
     place = jnp.full(len(pushed), nowhere, jnp.int32)
     mine = pushed[None] & (kind[None] == jnp.arange(stack, len(begins), dtype=jnp.int32)[:, None])
-    rank = jnp.cumsum(mine, axis=1, dtype=jnp.int32)  # no child is larger than its parent
+    rank = running_count(mine)  # no child is larger than its parent
     for own, begin, height, up_to in zip(
         mine, begins[stack:], state.heights[stack:], rank, strict=True
     ):
@@ -240,10 +245,6 @@ def _push(state, plan, opened, pushed, stack):
         stack=state.stack.at[place.astype(jnp.uint32)].set(rows, mode="promise_in_bounds"),
         heights=state.heights.at[stack:].add(rank[:, -1]),
     )
-
-
-def _count_up(mask):
-    return jnp.cumsum(mask, dtype=jnp.int32)
 
 
 def _plant(problem, plan):

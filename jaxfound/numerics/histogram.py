@@ -12,14 +12,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxfound._types import Array, Float, Int, Shaped
+from jaxfound._types import Array, Bool, Float, Int, Shaped
 from jaxfound.numerics.ordinal import from_ordinal, ordinal
 
-__all__ = ["BINS", "MISSING", "Bins", "bin_features", "encode", "running_sum"]
+__all__ = ["BINS", "MISSING", "Bins", "bin_features", "encode", "running_count", "running_sum"]
 
 BINS = 255  # codes 0 to 254
 MISSING = 255  # the code of NaN
 _FEW = 512  # rows
+_LONG = 64  # entries, whose running sum goes in two levels
 
 
 class Bins(NamedTuple):
@@ -67,6 +68,19 @@ def running_sum(values: Shaped[Array, "*r 256"]) -> Float[Array, "*r 256"]:
     within = within.reshape(-1, 16, 16)
     before = _triangle_product(within[:, :, -1], strict=True)
     return (within + before[:, :, None]).reshape(values.shape)
+
+
+def running_count(mask: Bool[Array, "*r n"]) -> Int[Array, "*r n"]:
+    """Cumulative sums of a mask, by a triangle: exact in float32."""
+    size = mask.shape[-1]
+    if size > _LONG:
+        within = running_count(mask.reshape(*mask.shape[:-1], -1, 16))
+        ends = within[..., -1]
+        before = jnp.cumsum(ends, -1, dtype=jnp.int32) - ends
+        return (within + before[..., None]).reshape(mask.shape)
+    triangle = jnp.triu(jnp.ones((size, size), jnp.float32))
+    counts = jnp.matmul(mask.astype(jnp.float32), triangle, precision="highest")
+    return counts.astype(jnp.int32)
 
 
 def _triangle_product(rows, strict):

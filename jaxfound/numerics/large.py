@@ -12,14 +12,13 @@ from jaxfound.numerics.decide import (
     features_to_try,
     goes_left,
     on_grid,
-    running_count,
     settled,
     take,
     take_target,
     target_grid,
 )
-from jaxfound.numerics.growth import Choice, Plan, Problem, State, branch, pop
-from jaxfound.numerics.histogram import MISSING, running_sum
+from jaxfound.numerics.growth import Choice, Plan, Problem, State, branch, opened_of, pop
+from jaxfound.numerics.histogram import MISSING, running_count, running_sum
 
 __all__ = ["split_large"]
 
@@ -30,8 +29,9 @@ _BLOCK = 256  # rows of a large node at a time
 def split_large(problem: Problem, plan: Plan, state: State) -> State:
     """Splits the node on top of the first stack."""
     really = state.n_nodes > 0
-    state, opened, _ = pop(state, plan, 0, 1)
-    opened, features = settled(really, opened, features_to_try(opened, plan, problem.limits))
+    state, top, _ = pop(state, plan, 0, 1)
+    top, features = settled(really, top, features_to_try(opened_of(top), plan, problem.limits))
+    opened = opened_of(top)
     node = jax.tree.map(lambda leaf: leaf[0], opened)
     blocks = -(-node.count // _BLOCK)
     grid, pure = _grid_of_blocks(problem, plan, state, node, blocks)
@@ -63,8 +63,8 @@ def split_large(problem: Problem, plan: Plan, state: State) -> State:
         rows_left[None],
         found.weight,
         _weight_of(side[0], plan)[None],
-        _pure_children(side, plan),
-        jnp.stack(draws.children(node.seed)),
+        _pure_children(side, plan)[:, None],
+        jnp.stack(draws.children(opened.seed)),
     )
     return branch(state._replace(order=order), problem, plan, opened, choice, 0)
 

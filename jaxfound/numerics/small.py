@@ -12,14 +12,13 @@ from jaxfound.numerics.decide import (
     features_to_try,
     goes_left,
     on_grid,
-    running_count,
     settled,
     take,
     take_target,
     target_grid,
 )
-from jaxfound.numerics.growth import Choice, Plan, Problem, State, branch, pop
-from jaxfound.numerics.histogram import MISSING
+from jaxfound.numerics.growth import Choice, Plan, Problem, State, branch, opened_of, pop
+from jaxfound.numerics.histogram import MISSING, running_count
 from jaxfound.numerics.splits import take_feature
 
 __all__ = ["split_small"]
@@ -33,10 +32,11 @@ def split_small(
 ) -> State:
     """Splits up to `batch` nodes of at most `size` rows."""
     really = state.n_nodes > 0
-    state, opened, live = pop(state, plan, stack, batch)
-    opened, live, features = settled(
-        really, opened, live, features_to_try(opened, plan, problem.limits)
+    state, top, live = pop(state, plan, stack, batch)
+    top, live, features = settled(
+        really, top, live, features_to_try(opened_of(top), plan, problem.limits)
     )
+    opened = opened_of(top)
     here = jnp.arange(size, dtype=jnp.int32)[None]
     held = here < opened.count[:, None]
     source = opened.depth % 2 * plan.half + opened.start
@@ -63,7 +63,7 @@ def split_small(
     place_of = target[:, None] + jnp.where(left, to_left, to_right)
     place_of = jnp.where(held & split[:, None], place_of, 2 * plan.half)
     order = state.order.at[place_of.astype(jnp.uint32)].set(rows, mode="promise_in_bounds")
-    feature = jnp.take_along_axis(features, place[:, None], 1, mode="promise_in_bounds")[:, 0]
+    feature = take_feature(features[..., None], place)[:, 0]
     absent = ~(held & (own == MISSING)).any(-1)
     choice = Choice(
         split,
@@ -76,8 +76,8 @@ def split_small(
         rows_left,
         weight.sum(-1, dtype=jnp.int32),
         _masked_sum(left, weight),
-        _same(y, jnp.stack([left, held & ~left])).ravel(),
-        jnp.concatenate(draws.children(opened.seed)),
+        _same(y, jnp.stack([left, held & ~left])),
+        jnp.stack(draws.children(opened.seed)),
     )
     return branch(state._replace(order=order), problem, plan, opened, choice, stack)
 
