@@ -6,11 +6,11 @@ that is mostly zero keeps its resolution elsewhere. The other half goes by disti
 rows of a long tail are apart, though they weigh little. Rows of weight zero have no part in this.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxfound._types import Array, Bool, Float, Int, Shaped
 from jaxfound.numerics.ordinal import from_ordinal, ordinal
@@ -38,13 +38,14 @@ def bin_features(x: Float[Array, "n d"], weight: Int[Array, " n"]) -> Bins:
       weight: 0 means that the row is absent, 2 that it counts twice; the sum is below $2^{24}$.
     """
     mass = jnp.where(jnp.isnan(x.T), 0, weight[None].astype(jnp.int32))
-    if len(x) <= _FEW:  # a second way to sort them takes longer to compile than it saves
-        return jax.lax.map(_bins, (x.T, mass))
-    # Rows of one weight need not be sorted together with it.
-    even = (weight == weight.max()) | (weight == 0)
-    return jax.lax.cond(
-        even.all(), partial(jax.lax.map, _even_bins), partial(jax.lax.map, _bins), (x.T, mass)
-    )
+    even = ((weight == weight.max()) | (weight == 0)).all()
+
+    def one(feature):
+        if len(x) <= _FEW:  # a second way to sort takes longer to compile than it saves
+            return _cut(*_sorted(*feature))
+        return _cut(*jax.lax.cond(even, _evenly_sorted, _sorted, *feature))
+
+    return jax.lax.map(one, (x.T, mass))
 
 
 def encode(x: Float[Array, "n d"], bins: Bins) -> Shaped[Array, "d n"]:
@@ -78,27 +79,26 @@ def running_count(mask: Bool[Array, "*r n"]) -> Int[Array, "*r n"]:
         ends = within[..., -1]
         before = jnp.cumsum(ends, -1, dtype=jnp.int32) - ends
         return (within + before[..., None]).reshape(mask.shape)
-    triangle = jnp.triu(jnp.ones((size, size), jnp.float32))
+    triangle = np.triu(np.ones((size, size), np.float32))
     counts = jnp.matmul(mask.astype(jnp.float32), triangle, precision="highest")
     return counts.astype(jnp.int32)
 
 
 def _triangle_product(rows, strict):
-    triangle = jnp.triu(jnp.ones((16, 16), jnp.float32), int(strict))
+    triangle = np.triu(np.ones((16, 16), np.float32), int(strict))
     return jnp.matmul(rows, triangle, precision="highest")
 
 
-def _even_bins(feature):
-    column, mass = feature
+def _evenly_sorted(column, mass):
+    """Rows of one weight need not be sorted together with it."""
     ordered = jax.lax.sort(_present_first(column, mass))
     live = jnp.arange(len(mass), dtype=jnp.int32) < (mass > 0).sum(dtype=jnp.int32)
-    return _cut(from_ordinal(ordered, column.dtype), live.astype(jnp.int32))
+    return from_ordinal(ordered, column.dtype), live.astype(jnp.int32)
 
 
-def _bins(feature):
-    column, mass = feature
+def _sorted(column, mass):
     ordered, mass = jax.lax.sort((_present_first(column, mass), mass), num_keys=1)
-    return _cut(from_ordinal(ordered, column.dtype), mass)
+    return from_ordinal(ordered, column.dtype), mass
 
 
 def _present_first(column, mass):
