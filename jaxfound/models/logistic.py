@@ -301,23 +301,24 @@ def _newton(problem, start, tol, *, config):
 
 
 def _lbfgs(problem, start, tol, *, config):
-    # u = L' theta, with L L' about the Hessian at the start on a sample of the rows: in these
-    # coordinates the first steps are Newton's, whatever the units of the features.
+    # u = theta' L, with L L' about the Hessian at the start on a sample of the rows: in these
+    # coordinates the first steps are Newton's, whatever the units of the features. Classes come
+    # first in u, as in the products with rows of which it is made.
     lower, back = _whitening(problem, start)
     evaluate = softmax.evaluator(problem)
 
     def value_and_grad(u):
-        value, slope = evaluate(_dot(back, u))
-        return value, _dot(back.T, slope)
+        value, slope = evaluate(_dot(u, back.T))
+        return value, _dot(slope, back)
 
     found = lbfgs.minimise(
         value_and_grad,
-        _dot(lower.T, start),
+        _dot(start.T, lower),
         tol=tol,
         max_iter=config.max_iter,
-        size=lambda grad: lbfgs.largest(_dot(lower, grad)),
+        size=lambda grad: lbfgs.largest(_dot(grad, lower.T)),
     )
-    return found._replace(params=_dot(back, found.params))
+    return found._replace(params=_dot(found.params, back.T).T)
 
 
 def _whitening(problem, start):
@@ -333,8 +334,8 @@ def _whitening(problem, start):
 
 def _proximal(problem, start, tol, *, config):
     def value_and_grad(flat):
-        value, slope = softmax.value_and_slope(problem, flat.reshape(start.shape))
-        return value, slope.ravel()
+        value, slope = softmax.value_and_slope(problem, flat.reshape(start.shape).T)
+        return value, slope.T.ravel()
 
     def gram(w, x, y):
         rows = softmax.shifted(x, problem)
