@@ -93,8 +93,9 @@ def parse_bytes(memory: str | int) -> int:
 def _chunk_size(task, plan, total, memory):
     on_cpu = _by_cores(plan)
     at_once = _LANES_AT_ONCE * devices()
-    size = -(-total // (_CHUNKS_PER_CORE * cores())) if on_cpu else min(total, at_once)
-    size = -(-size // task.width) * task.width
+    blocks = -(-total // task.width)
+    size = _blocks_a_chunk(blocks) if on_cpu else -(-min(total, at_once) // task.width)
+    size *= task.width
     if memory is None:
         return size
     limit, need = parse_bytes(memory), lane_bytes(task, plan, size)
@@ -109,6 +110,17 @@ def _chunk_size(task, plan, total, memory):
             "arrays of one lane take. Give more, or fewer rows."
         )
     return smaller
+
+
+def _blocks_a_chunk(blocks):
+    """As many as leave no core without work at the end, nor with work that is done already."""
+    most = -(-blocks // (_CHUNKS_PER_CORE * cores()))
+
+    def last_core(size):
+        chunks = -(-blocks // size)
+        return size * -(-chunks // cores())
+
+    return min(range(most, 0, -1), key=last_core)
 
 
 def _by_cores(plan):
