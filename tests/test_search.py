@@ -221,11 +221,11 @@ def test_chunks_over_eight_devices_are_those_of_one(plan):
     np.testing.assert_allclose(ours.test["score"], lanes.evaluate(*plan).test["score"], rtol=1e-12)
 
 
-def test_scores_of_the_rows_held_out_are_those_of_all_rows_weighed(plan):
+def test_scores_of_the_rows_of_a_lane_are_those_of_all_rows_weighed(plan):
     task, tables, every = plan
     x = tables.x
-    few = lanes.judged_by_few(task, tables.test)
-    assert len(x) / 4 <= few.n_test < len(x) / 2
+    few = lanes.with_few_rows(task, tables.train, tables.test)
+    assert len(x) / 4 <= few.n_test < len(x) / 2 < few.n_train < len(x)
     weight = jnp.asarray(np.random.default_rng(0).integers(0, 3, len(x)), x.dtype)
     tables = tables._replace(test=tables.test * weight[None])
     want, got = (lanes.evaluate(one, tables, every).test["score"] for one in (task, few))

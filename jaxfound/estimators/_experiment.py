@@ -224,7 +224,7 @@ def _run(members, data, masks, targets, scorers, with_train, every, limits):
     task, hypers = _task(members, data.x, scorers, with_train)
     with _scope(task.model, data):
         plan = _plan(members[0], hypers, data, masks, targets)
-        task = lanes.judged_by_few(task, plan.test)
+        task = lanes.with_few_rows(task, plan.train, plan.test)
         scores = execute.execute(task, plan, every, **limits._asdict())
     if getattr(task.config, "solver", None) != "gd":  # takes the steps asked for, and no more
         _warn_of(scores.converged)

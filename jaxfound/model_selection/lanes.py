@@ -1,8 +1,8 @@
 """The lanes of an experiment: what one is, and the compiled program that runs some of them.
 
 A lane is a fit: a row of masks says which rows it sees, another which rows judge it, and an index
-which candidate it tries. Nothing is cut or copied, so that one compiled program holds all lanes,
-whatever their number.
+which candidate it tries. So one compiled program holds all lanes, whatever their number. On a CPU,
+where they run one after the other, each takes the few rows that its masks leave out of the way.
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Shaped
 from jaxfound.model_selection.scoring import Scorer
 from jaxfound.numerics.mesh import LANES
+from jaxfound.numerics.reduce import ONE_BLOCK
 
 __all__ = [
     "Lanes",
@@ -31,14 +32,15 @@ __all__ = [
     "evaluate",
     "fit",
     "held_out",
-    "judged_by_few",
     "neighbours",
     "shared_by",
     "with_candidates",
+    "with_few_rows",
 ]
 
 _MOST_SCORES = 2**22  # rows times candidates that are fitted at once
 _MOST_IN_A_BLOCK = 8  # candidates that share stages or a matrix, where fits follow one another
+_PARTS = 16  # of all rows: so many sizes a fit can be cut to, since each is another program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Task:
     width: int = 1  # so many candidates share what does not depend on them
     alike: bool = False  # whether those agree on what the model lets several fits share
     in_lock_step: bool = False  # whether those share every pass over the rows, too
+    n_train: int | None = None  # the most rows that a lane fits; None: all are read, and weighed
     n_test: int | None = None  # the most rows that judge a lane; None: all are scored, and weighed
 
 
@@ -121,7 +124,7 @@ def _spread(run, plan, blocks):
 
 
 def _run(task, plan, blocks):
-    def run(each, blocks):
+    def run(task, each, blocks):
         inside = _together if task.in_lock_step else each
 
         def block(lanes):
@@ -137,8 +140,10 @@ def _run(task, plan, blocks):
 
         return each(block, blocks)
 
+    # Lanes that run together read the same rows, each with its weights.
+    uncut = dataclasses.replace(task, n_train=None)
     return jax.lax.platform_dependent(
-        blocks, cpu=partial(run, jax.lax.map), default=partial(run, _together)
+        blocks, cpu=partial(run, task, jax.lax.map), default=partial(run, uncut, _together)
     )
 
 
@@ -146,11 +151,21 @@ def _together(function, lanes):
     return jax.vmap(function)(lanes)
 
 
+class _Rows(NamedTuple):
+    """The rows of a mask."""
+
+    at: Any  # their places
+    weight: Any
+    x: Any
+
+
 class _Seen(NamedTuple):
     """An experiment as the last stage sees it."""
 
     task: Task
     plan: Plan
+    fitted: _Rows
+    judges: _Rows
     key: Any  # of the last stage
     sound: Any  # whether the stages before have converged
     shared: Any = None  # by the fits of a block
@@ -159,22 +174,36 @@ class _Seen(NamedTuple):
 def _behind_stages(task, plan, lane):
     """The stages before the model are fitted once for all candidates of a block."""
     key = jax.random.fold_in(plan.key, lane.mask)
+    fitted = _rows(task.n_train, plan.x, plan.train[lane.mask])
+    judges = _rows(task.n_test, plan.x, plan.test[lane.mask])
     if not hasattr(task.model, "stages"):
-        return _Seen(task, plan, key, True)
-    weight, hypers = plan.train[lane.mask], _chosen(task, plan, lane)
-    _, x, sound, key = task.model.before(plan.x, weight, hypers, key, config=task.config)
-    plan = plan._replace(x=x, hypers=plan.hypers[-1])
+        return _Seen(task, plan, fitted, judges, key, True)
+    hypers = _chosen(task, plan, lane)
+    before = fitted.x, fitted.weight, hypers, key
+    params, x, sound, key = task.model.before(*before, config=task.config)
+    fitted = fitted._replace(x=x)
+    judges = judges._replace(x=task.model.transform((*params, None), judges.x))
+    plan = plan._replace(hypers=plan.hypers[-1])
     varies = task.varies[-len(jax.tree.leaves(plan.hypers)) :]
     last = {"model": task.model.stages[-1], "config": task.config[-1], "varies": varies}
-    return _Seen(dataclasses.replace(task, **last), plan, key, sound)
+    return _Seen(dataclasses.replace(task, **last), plan, fitted, judges, key, sound)
+
+
+def _rows(size, x, weight):
+    """The rows of a mask; a place that is left over weighs nothing."""
+    if size is None:
+        return _Rows(slice(None), weight, x)
+    at = jnp.nonzero(weight, size=size, fill_value=0)[0]
+    real = jnp.arange(size) < (weight > 0).sum()
+    return _Rows(at, jnp.where(real, weight[at], 0), x[at])
 
 
 def _with_shared(seen, lane):
     """With what the model lets the candidates of a block share."""
-    task, plan = seen.task, seen.plan
+    task, fitted = seen.task, seen.fitted
     if not task.alike:
         return seen
-    given = plan.x, plan.train[lane.mask], _chosen(task, plan, lane)
+    given = fitted.x, fitted.weight, _chosen(task, seen.plan, lane)
     return seen._replace(shared=task.model.shared(*given, config=task.config))
 
 
@@ -191,7 +220,7 @@ def held_out(task: Task, plan: Plan) -> Shaped[Array, "n *k"]:
         lane = Lanes(mask, zero, zero)
         seen = _behind_stages(task, plan, lane)
         params, _, known = _fitted(seen, lane)
-        return _Outputs(seen.task.model, params, seen.plan.x, known)[scorer.output]
+        return _Outputs(seen.task.model, params, seen.judges.x, known)[scorer.output]
 
     def add(known, mask):
         found = one(mask)
@@ -204,42 +233,29 @@ def held_out(task: Task, plan: Plan) -> Shaped[Array, "n *k"]:
 
 
 def _lane(seen, lane):
-    task, plan = seen.task, seen.plan
+    task, targets = seen.task, seen.plan.targets[lane.target]
     params, converged, known = _fitted(seen, lane)
 
-    def scores(rows, weight):
-        x, y = plan.x[rows], plan.targets[lane.target][rows]
-        ready = {name: values[rows] for name, values in known.items()}
-        outputs = _Outputs(task.model, params, x, ready)
+    def scores(rows):
+        ready = {name: values[rows.at] for name, values in known.items()}
+        outputs = _Outputs(task.model, params, rows.x, ready)
         return {
-            name: scorer.sign * scorer.metric(y, outputs[scorer.output], weight)
+            name: scorer.sign * scorer.metric(targets[rows.at], outputs[scorer.output], rows.weight)
             for name, scorer in task.scorers
         }
 
-    test = scores(*_judges(task.n_test, plan.test[lane.mask]))
-    train = scores(slice(None), plan.train[lane.mask]) if task.with_train else {}
-    return Scores(test, train, converged & seen.sound)
-
-
-def _judges(size, weight):
-    """Which rows judge a lane, and their weights; a place that is left over weighs nothing."""
-    if size is None:
-        return slice(None), weight
-    rows = jnp.nonzero(weight, size=size, fill_value=0)[0]
-    real = jnp.arange(size) < (weight > 0).sum()
-    return rows, jnp.where(real, weight[rows], 0)
+    train = scores(seen.fitted) if task.with_train else {}
+    return Scores(scores(seen.judges), train, converged & seen.sound)
 
 
 def _fitted(seen, lane):
     """Params, whether the fit converged, and the outputs for all rows that it knows already."""
-    task, plan = seen.task, seen.plan
-    x, y, train = plan.x, plan.targets[lane.target], plan.train[lane.mask]
-    hyper = _chosen(task, plan, lane)
+    task, plan, rows = seen.task, seen.plan, seen.fitted
+    given = rows.x, plan.targets[lane.target][rows.at], rows.weight, _chosen(task, plan, lane)
     if not _knows_scores(task.model, task.config):
-        params, info = fit(task, x, y, train, hyper, seen.key)
+        params, info = fit(task, *given, seen.key)
         return params, info.converged, {}
-    given = x, y, train, hyper, seen.shared
-    params, info, scores = task.model.fit_with_scores(*given, config=task.config)
+    params, info, scores = task.model.fit_with_scores(*given, seen.shared, config=task.config)
     known = {"decision": scores, "predict": task.model.choose(scores, task.config)}
     return params, info.converged, known
 
@@ -337,11 +353,22 @@ def _divisor(n, most):
     return max(w for w in range(1, min(n, most) + 1) if n % w == 0)
 
 
-def judged_by_few(task: Task, test: Float[Array, "m n"]) -> Task:
-    """The task that scores no more rows than these masks need, where they are known and few."""
-    if task.with_train or isinstance(test, Tracer):
+def with_few_rows(task: Task, train: Float[Array, "m n"], test: Float[Array, "m n"]) -> Task:
+    """The task that reads no more rows than these masks need, where they are known and few."""
+    if isinstance(train, Tracer) or isinstance(test, Tracer):
         return task
-    n, most = test.shape[1], max(1, int((np.asarray(test) > 0).sum(1).max()))
+    n, fitted, judges = train.shape[1], _most_rows(train), _most_rows(test)
+    parts = -(-fitted * _PARTS // n)
+    # A kernel machine knows what it decides for rows left out; many rows cost more to copy.
+    knows = _knows_scores(*_last_stage(task.model, task.config))
+    if n <= ONE_BLOCK and parts < _PARTS and not knows:
+        task = dataclasses.replace(task, n_train=-(-n * parts // _PARTS))
+    elif task.with_train:  # the same outputs serve both scores
+        return task
     # Halves of halves, so that another number of folds is seldom another program.
-    halvings = (n // most).bit_length() - 1
+    halvings = (n // judges).bit_length() - 1
     return dataclasses.replace(task, n_test=-(-n >> halvings) if halvings else None)
+
+
+def _most_rows(masks):
+    return max(1, int((np.asarray(masks) > 0).sum(1).max()))

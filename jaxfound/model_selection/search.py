@@ -336,6 +336,7 @@ def _scores(task, plan, n_candidates, shape):
     order = lanes.neighbours(task.model, plan.hypers, n_candidates)
     target, mask, place = np.indices((len(plan.targets), len(plan.train), n_candidates))
     every = lanes.Lanes(*(jnp.asarray(i.ravel()) for i in (mask, order[place], target)))
-    scores = lanes.evaluate(lanes.judged_by_few(task, plan.test), plan, every)
+    task = lanes.with_few_rows(task, plan.train, plan.test)
+    scores = lanes.evaluate(task, plan, every)
     back = np.argsort(order)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, n_candidates)[:, back].reshape(shape), scores)
