@@ -30,6 +30,7 @@ CLASSIFIERS = [
     SCALED,
     CHAIN,
     make_pipeline(jf.StandardScaler(), jf.SVC(gamma="auto")),
+    make_pipeline(make_pipeline(jf.StandardScaler(), jf.PCA(3)), jf.SVC(gamma="auto")),
     make_pipeline(jf.StandardScaler(), jf.LinearSVC()),
     make_pipeline(jf.StandardScaler(), jf.LogisticRegression(solver="liblinear")),
     make_pipeline(jf.StandardScaler(), jf.SVC(class_weight="balanced")),

@@ -49,7 +49,7 @@ def functional(estimator: Any, shape: Shape) -> Functional:
       TypeError: for an estimator that is not jaxfound's.
     """
     if isinstance(estimator, Chain):
-        return _chain([stage for _, stage in estimator.steps], shape)
+        return _chain(estimator, shape)
     for known, convert in _CONVERSIONS.items():
         if isinstance(estimator, known):
             return convert(estimator, shape)
@@ -75,13 +75,31 @@ class _Column:
         return jnp.pad(x, ((0, 0), (0, 1)), constant_values=self.value)
 
 
-def _chain(stages, shape):
-    parts = [functional(s, shape) for s in stages if s is not None and s != "passthrough"]
-    *before, last = parts
-    for part in before:
-        if not hasattr(part.model, "transform"):
-            raise TypeError(f"{part.model} is no transformer, expected one before the last step.")
-    return _joined(parts, last.class_weight)
+def _chain(estimator, shape):
+    *before, last = _stages(estimator)
+    parts = []
+    for stage in before:
+        parts.append(functional(stage, shape))
+        if not hasattr(parts[-1].model, "transform"):
+            model = parts[-1].model
+            raise TypeError(f"{model} is no transformer, expected one before the last step.")
+        shape = shape._replace(d=_width(parts[-1], shape.d))
+    parts.append(functional(last, shape))
+    return _joined(parts, parts[-1].class_weight)
+
+
+def _stages(chain):
+    """The stages of a chain, and those of the chains in it."""
+    for _, stage in chain.steps:
+        if isinstance(stage, Chain):
+            yield from _stages(stage)
+        elif stage is not None and stage != "passthrough":
+            yield stage
+
+
+def _width(part, d):
+    """How many features the stage after this one sees."""
+    return part.config.n_components if part.model is pca else d
 
 
 def _joined(parts, class_weight):
