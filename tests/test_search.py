@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 
 from jaxfound import metrics, parallel
-from jaxfound.model_selection import execute, folds, lanes, search
+from jaxfound.model_selection import execute, folds, lanes, search, sharing
 from jaxfound.model_selection.scoring import as_scorers
 from jaxfound.models import logistic, ridge, svm
 
@@ -224,7 +224,7 @@ def test_chunks_over_eight_devices_are_those_of_one(plan):
 def test_scores_of_the_rows_of_a_lane_are_those_of_all_rows_weighed(plan):
     task, tables, every = plan
     x = tables.x
-    few = lanes.with_few_rows(task, tables.train, tables.test)
+    few = sharing.with_few_rows(task, tables.train, tables.test)
     assert len(x) / 4 <= few.n_test < len(x) / 2 < few.n_train < len(x)
     weight = jnp.asarray(np.random.default_rng(0).integers(0, 3, len(x)), x.dtype)
     tables = tables._replace(test=tables.test * weight[None])
@@ -260,7 +260,7 @@ def test_candidates_of_one_kernel_share_its_matrix(x64, jitted):
     varies = True, True, False, False, False
     arrays = jax.tree.map(jnp.asarray, hypers)
     task = lanes.Task(svm, config, as_scorers("accuracy"))
-    task = lanes.with_candidates(task, arrays, varies, 12, x)
+    task = sharing.with_candidates(task, arrays, varies, 12, x)
     assert (task.alike, task.width) == (True, 4)
     got = (jax.jit(scores) if jitted else scores)(hypers)
     for own, c, gamma in zip(got, hypers.C, hypers.gamma, strict=True):

@@ -20,7 +20,7 @@ from jaxfound._config import settings
 from jaxfound.estimators._base import FLOATS, bucket
 from jaxfound.estimators._functional import Functional, Shape, functional
 from jaxfound.estimators._scope import compute_scope
-from jaxfound.model_selection import execute, folds, hypergrad, lanes
+from jaxfound.model_selection import execute, folds, hypergrad, lanes, sharing
 from jaxfound.model_selection.scoring import SCORERS, Scorer
 from jaxfound.models import svm
 
@@ -224,7 +224,7 @@ def _run(members, data, masks, targets, scorers, with_train, every, limits):
     task, hypers = _task(members, data.x, scorers, with_train)
     with _scope(task.model, data):
         plan = _plan(members[0], hypers, data, masks, targets)
-        task = lanes.with_few_rows(task, plan.train, plan.test)
+        task = sharing.with_few_rows(task, plan.train, plan.test)
         scores = execute.execute(task, plan, every, **limits._asdict())
     if getattr(task.config, "solver", None) != "gd":  # takes the steps asked for, and no more
         _warn_of(scores.converged)
@@ -248,7 +248,7 @@ def _task(members, x, scorers, with_train):
     hypers = [leaf if v else leaf[0] for leaf, v in zip(leaves, varies, strict=True)]
     hypers = jax.tree.unflatten(tree, hypers)
     task = lanes.Task(model, config, scorers, with_train)
-    return lanes.with_candidates(task, hypers, varies, len(members), x), hypers
+    return sharing.with_candidates(task, hypers, varies, len(members), x), hypers
 
 
 def _scope(model, data):
@@ -299,11 +299,11 @@ def _groups(found: Sequence[Functional]):
     for i, one in enumerate(found):
         key = (one.model, one.config, jax.tree.structure(one.hyper), repr(one.class_weight))
         groups.setdefault(key, []).append(i)
-    return [sorted(rows, key=lambda i: _shared_by(found[i])) for rows in groups.values()]
+    return [sorted(rows, key=lambda i: _place(found[i])) for rows in groups.values()]
 
 
-def _shared_by(one):
-    return tuple(map(float, lanes.shared_by(one.model, one.hyper)))
+def _place(one):
+    return tuple(map(float, sharing.sorted_by(one.model, one.hyper)))
 
 
 def _nothing(y, output, weight):

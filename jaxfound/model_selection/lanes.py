@@ -6,22 +6,18 @@ where they run one after the other, each takes the few rows that its masks leave
 """
 
 import dataclasses
-import itertools
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
 from jaxfound._show import as_table
-from jaxfound._types import Array, Float, Shaped
+from jaxfound._types import Array, Shaped
+from jaxfound.model_selection import path
 from jaxfound.model_selection.scoring import Scorer
 from jaxfound.numerics.mesh import LANES
-from jaxfound.numerics.reduce import ONE_BLOCK
 
 __all__ = [
     "Lanes",
@@ -32,15 +28,8 @@ __all__ = [
     "evaluate",
     "fit",
     "held_out",
-    "neighbours",
-    "shared_by",
-    "with_candidates",
-    "with_few_rows",
+    "knows_scores",
 ]
-
-_MOST_SCORES = 2**22  # rows times candidates that are fitted at once
-_MOST_IN_A_BLOCK = 8  # candidates that share stages or a matrix, where fits follow one another
-_PARTS = 16  # of all rows: so many sizes a fit can be cut to, since each is another program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +44,7 @@ class Task:
     width: int = 1  # so many candidates share what does not depend on them
     alike: bool = False  # whether those agree on what the model lets several fits share
     in_lock_step: bool = False  # whether those share every pass over the rows, too
+    on_a_path: bool = False  # whether each of those starts where the ones before it point to
     n_train: int | None = None  # the most rows that a lane fits; None: all are read, and weighed
     n_test: int | None = None  # the most rows that judge a lane; None: all are scored, and weighed
 
@@ -98,7 +88,8 @@ def evaluate(task: Task, plan: Plan, lanes: Lanes) -> Scores:
     The candidates of a block share what does not depend on them: the stages before a model, the
     matrix of a kernel that they agree on, and every pass over the rows where they are fitted at
     once. Otherwise lanes run one after the other on a CPU, where a fit is fastest while its data
-    stays in a cache, and each takes only the steps that it needs; and all at once elsewhere. Under
+    stays in a cache, takes only the steps that it needs, and may start where those of its block
+    before it point to; and all at once elsewhere. Under
     `jax.set_mesh` of a mesh with an axis `LANES`, every device runs a share of the blocks.
     """
     blocks = Lanes(*(leaf.reshape(-1, task.width) for leaf in lanes))
@@ -125,23 +116,23 @@ def _spread(run, plan, blocks):
 
 def _run(task, plan, blocks):
     def run(task, each, blocks):
-        inside = _together if task.in_lock_step else each
-
         def block(lanes):
             first = Lanes(*(leaf[0] for leaf in lanes))
             seen = _with_shared(_behind_stages(task, plan, first), first)
 
             def one(candidate):
-                return _lane(seen, first._replace(candidate=candidate))
+                return _lane(seen, first._replace(candidate=candidate))[1]
 
             if task.width == 1:
                 return jax.tree.map(lambda leaf: leaf[None], one(first.candidate))
-            return inside(one, lanes.candidate)
+            if task.on_a_path:
+                return _along_path(seen, first, lanes.candidate)
+            return (_together if task.in_lock_step else each)(one, lanes.candidate)
 
         return each(block, blocks)
 
-    # Lanes that run together read the same rows, each with its weights.
-    uncut = dataclasses.replace(task, n_train=None)
+    # Lanes that run together read the same rows, each with its weights, and wait for no start.
+    uncut = dataclasses.replace(task, n_train=None, on_a_path=False)
     return jax.lax.platform_dependent(
         blocks, cpu=partial(run, task, jax.lax.map), default=partial(run, uncut, _together)
     )
@@ -149,6 +140,17 @@ def _run(task, plan, blocks):
 
 def _together(function, lanes):
     return jax.vmap(function)(lanes)
+
+
+def _along_path(seen, first, candidates):
+    def one(i, start):
+        return _lane(seen, first._replace(candidate=candidates[i]), start)
+
+    def value(candidate):
+        hyper = _chosen(seen.task, seen.plan, first._replace(candidate=candidate))
+        return getattr(hyper, seen.task.model.PATH)
+
+    return path.follow(one, jax.vmap(value)(candidates))
 
 
 class _Rows(NamedTuple):
@@ -232,9 +234,10 @@ def held_out(task: Task, plan: Plan) -> Shaped[Array, "n *k"]:
     return jax.lax.scan(add, jnp.zeros(like.shape, like.dtype), masks)[0]
 
 
-def _lane(seen, lane):
+def _lane(seen, lane, start=None):
+    """The params of a lane, and its scores."""
     task, targets = seen.task, seen.plan.targets[lane.target]
-    params, converged, known = _fitted(seen, lane)
+    params, converged, known = _fitted(seen, lane, start)
 
     def scores(rows):
         ready = {name: values[rows.at] for name, values in known.items()}
@@ -245,15 +248,15 @@ def _lane(seen, lane):
         }
 
     train = scores(seen.fitted) if task.with_train else {}
-    return Scores(scores(seen.judges), train, converged & seen.sound)
+    return params, Scores(scores(seen.judges), train, converged & seen.sound)
 
 
-def _fitted(seen, lane):
+def _fitted(seen, lane, start=None):
     """Params, whether the fit converged, and the outputs for all rows that it knows already."""
     task, plan, rows = seen.task, seen.plan, seen.fitted
     given = rows.x, plan.targets[lane.target][rows.at], rows.weight, _chosen(task, plan, lane)
-    if not _knows_scores(task.model, task.config):
-        params, info = fit(task, *given, seen.key)
+    if not knows_scores(task.model, task.config):
+        params, info = fit(task, *given, seen.key, start)
         return params, info.converged, {}
     params, info, scores = task.model.fit_with_scores(*given, seen.shared, config=task.config)
     known = {"decision": scores, "predict": task.model.choose(scores, task.config)}
@@ -279,96 +282,15 @@ class _Outputs(dict):
         return self[name]
 
 
-def _knows_scores(model, config):
-    # A kernel machine knows the decisions for all rows when it ends, those held out included.
+def knows_scores(model: Any, config: Any) -> bool:
+    """Whether a fit ends with the decisions for all rows, as that of a kernel machine does."""
     known = hasattr(model, "fit_with_scores")
     return known and getattr(config, "class_rows", None) is None
 
 
-def fit(task: Task, x: Any, y: Any, weight: Any, hyper: Any, key: Any) -> tuple[Any, Any]:
+def fit(
+    task: Task, x: Any, y: Any, weight: Any, hyper: Any, key: Any, start: Any = None
+) -> tuple[Any, Any]:
     """The fit of the task's model."""
-    return task.model.fit(x, y, weight, hyper, key, config=task.config)
-
-
-def with_candidates(
-    task: Task, hypers: Any, varies: Sequence[bool], n_candidates: int, x: Any
-) -> Task:
-    """The task of these candidates, which share what does not depend on them, with rows `x`.
-
-    Those of a model that fits them `in_lock_step` share their passes over the rows; those of other
-    models share the stages before it, and `neighbours` what the model lets them share.
-    """
-    model, config = _last_stage(task.model, task.config)
-    asked = getattr(model, "in_lock_step", None)
-    lock_step = asked is not None and asked(config, *x.shape)
-    task = dataclasses.replace(task, varies=tuple(varies), in_lock_step=lock_step)
-    staged = hasattr(task.model, "stages")
-    if staged and any(varies[: -len(jax.tree.leaves(hypers[-1]))]):
-        return task
-    if _knows_scores(model, config):
-        alike = _divisor(_agreeing(task.model, hypers, n_candidates), _MOST_IN_A_BLOCK)
-        if alike > 1:
-            return dataclasses.replace(task, width=alike, alike=True)
-    most = _MOST_IN_A_BLOCK if staged else 1
-    if lock_step:
-        most = max(1, _MOST_SCORES // max(1, len(x)))
-    return dataclasses.replace(task, width=_divisor(n_candidates, most))
-
-
-def neighbours(model: Any, hypers: Any, n_candidates: int) -> np.ndarray:
-    """An order of the candidates in which those that may share something are neighbours."""
-    keys = _known_keys(model, hypers)
-    return np.lexsort(keys) if keys else np.arange(n_candidates)
-
-
-def shared_by(model: Any, hyper: Any) -> tuple[Any, ...]:
-    """The leaves of a hyper that decide which fits may share something."""
-    model, hyper = _last_stage(model, hyper)
-    leaves = (getattr(hyper, name) for name in getattr(model, "SHARED_BY", ()))
-    return tuple(leaf for leaf in leaves if leaf is not None)
-
-
-def _last_stage(model, of_stages):
-    """The last model of a pipeline with what belongs to it; of a model alone, the two as given."""
-    return (model.stages[-1], of_stages[-1]) if hasattr(model, "stages") else (model, of_stages)
-
-
-def _known_keys(model, hypers):
-    """By what the candidates are put in order, `[h]` each; None where a program is still traced."""
-    keys = [leaf for leaf in shared_by(model, hypers) if leaf.ndim]
-    return None if any(isinstance(leaf, Tracer) for leaf in keys) else keys
-
-
-def _agreeing(model, hypers, n_candidates):
-    """The most neighbours such that, block by block, all can share something."""
-    keys = _known_keys(model, hypers)
-    if keys is None:
-        return 1
-    order = neighbours(model, hypers, n_candidates)
-    ends = [np.flatnonzero(np.diff(np.asarray(leaf)[order])) + 1 for leaf in keys]
-    return int(np.gcd.reduce([n_candidates, *itertools.chain(*ends)]))
-
-
-def _divisor(n, most):
-    return max(w for w in range(1, min(n, most) + 1) if n % w == 0)
-
-
-def with_few_rows(task: Task, train: Float[Array, "m n"], test: Float[Array, "m n"]) -> Task:
-    """The task that reads no more rows than these masks need, where they are known and few."""
-    if isinstance(train, Tracer) or isinstance(test, Tracer):
-        return task
-    n, fitted, judges = train.shape[1], _most_rows(train), _most_rows(test)
-    parts = -(-fitted * _PARTS // n)
-    # A kernel machine knows what it decides for rows left out; many rows cost more to copy.
-    knows = _knows_scores(*_last_stage(task.model, task.config))
-    if n <= ONE_BLOCK and parts < _PARTS and not knows:
-        task = dataclasses.replace(task, n_train=-(-n * parts // _PARTS))
-    elif task.with_train:  # the same outputs serve both scores
-        return task
-    # Halves of halves, so that another number of folds is seldom another program.
-    halvings = (n // judges).bit_length() - 1
-    return dataclasses.replace(task, n_test=-(-n >> halvings) if halvings else None)
-
-
-def _most_rows(masks):
-    return max(1, int((np.asarray(masks) > 0).sum(1).max()))
+    given = {} if start is None else {"start": start}
+    return task.model.fit(x, y, weight, hyper, key, config=task.config, **given)

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxfound._show import as_table
 from jaxfound._types import Array, Float, Int, Key, Shaped
-from jaxfound.model_selection import lanes
+from jaxfound.model_selection import lanes, sharing
 from jaxfound.model_selection.folds import Folds, first_rows
 from jaxfound.model_selection.lanes import Plan, Scores, Task
 from jaxfound.model_selection.pipeline import defaults
@@ -321,7 +321,7 @@ def _several(task, hypers, x):
         )
     (h,) = lengths
     varies = tuple(leaf.ndim > 0 for leaf in leaves)
-    return lanes.with_candidates(task, hypers, varies, h, x), hypers, h
+    return sharing.with_candidates(task, hypers, varies, h, x), hypers, h
 
 
 def _plan(x, targets, weight, train, test, hypers, key):
@@ -333,10 +333,10 @@ def _plan(x, targets, weight, train, test, hypers, key):
 
 def _scores(task, plan, n_candidates, shape):
     """All lanes of a plan: every target and mask with every candidate."""
-    order = lanes.neighbours(task.model, plan.hypers, n_candidates)
+    order = sharing.neighbours(task.model, plan.hypers, n_candidates)
     target, mask, place = np.indices((len(plan.targets), len(plan.train), n_candidates))
     every = lanes.Lanes(*(jnp.asarray(i.ravel()) for i in (mask, order[place], target)))
-    task = lanes.with_few_rows(task, plan.train, plan.test)
+    task = sharing.with_few_rows(task, plan.train, plan.test)
     scores = lanes.evaluate(task, plan, every)
     back = np.argsort(order)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, n_candidates)[:, back].reshape(shape), scores)

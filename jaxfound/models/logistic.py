@@ -25,6 +25,7 @@ from jaxfound.numerics.reduce import (
 from jaxfound.numerics.whitening import whitening
 
 __all__ = [
+    "PATH",
     "SOLVERS",
     "Config",
     "Hyper",
@@ -36,6 +37,7 @@ __all__ = [
     "has_minimum",
     "in_lock_step",
     "objective",
+    "on_a_path",
     "predict",
     "predict_proba",
     "problem_of",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 SOLVERS = ("newton", "lbfgs", "gd", "proximal")  # what `Info.solver` points into
+PATH = "C"  # along which params move little by little
 
 _NEWTON_WORK = 2**27  # products in a Hessian up to which fewer steps win over cheaper ones
 _SOFTMAX_WORK = 2**20  # the same for three classes or more, where Newton needs more steps
@@ -175,6 +178,14 @@ def in_lock_step(config: Config, n: int, d: int) -> bool:
     That is worth more steps for some where the rows do not fit a cache.
     """
     return n > ONE_BLOCK and _resolve(config, n, d) == "lbfgs"
+
+
+def on_a_path(config: Config, n: int, d: int) -> bool:
+    """Whether an experiment fits penalties in order of `PATH`, each from a start near its end.
+
+    `newton` needs few steps from anywhere, and the last of them reaches far below `tol`.
+    """
+    return n <= ONE_BLOCK and _resolve(config, n, d) == "lbfgs"
 
 
 def _penalty(coef, hyper):
