@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 
 from jaxfound import metrics, parallel
-from jaxfound.model_selection import execute, folds, lanes, search, sharing
+from jaxfound.model_selection import execute, folds, lanes, path, search, sharing
 from jaxfound.model_selection.scoring import as_scorers
 from jaxfound.models import logistic, ridge, svm
 
@@ -243,6 +243,31 @@ def test_penalties_that_share_their_passes_have_scores_of_their_own(x64):
         hyper = logistic.Hyper(penalty)
         alone = search.cross_validate(logistic, x, y, split, hyper, **options)
         np.testing.assert_allclose(got, alone.test["score"], rtol=1e-10)
+
+
+def test_fits_along_a_path_have_scores_of_their_own(x64):
+    x, y = make_classification(300, 12, n_informative=8, n_classes=4, random_state=0)
+    x, y, config = jnp.asarray(x), jnp.asarray(y), logistic.Config("lbfgs", n_classes=4)
+    assert logistic.on_a_path(config, *x.shape)
+    split, penalties = folds.k_fold(len(x), 2), jnp.array([1.0, 1e-3, 0.1, 0.1, 1e-2])
+    options = {"scoring": "neg_log_loss", "config": config}
+    hypers = logistic.Hyper(penalties, tol=1e-8)
+    grid = search.grid(logistic, x, y, split, hypers, **options)
+    assert grid.converged.all()
+    for got, penalty in zip(grid.test["score"], penalties, strict=True):
+        hyper = logistic.Hyper(penalty, tol=1e-8)
+        alone = search.cross_validate(logistic, x, y, split, hyper, **options)
+        np.testing.assert_allclose(got, alone.test["score"], rtol=1e-8)
+
+
+def test_a_path_starts_on_the_line_through_the_last_two_fits():
+    ends = jnp.array([2.0, 3.0, 5.0, jnp.nan, 1.0, 7.0])
+
+    def fit(i, start):
+        return ends[i], start
+
+    starts = path.follow(fit, jnp.array([0.1, 1.0, 1000.0, 1000.0, 2000.0, jnp.inf]))
+    np.testing.assert_allclose(starts, [0, 2, 4, 5, 0, 0])
 
 
 @pytest.mark.parametrize("jitted", [False, True])
