@@ -74,6 +74,7 @@ class _State(NamedTuple):
     point: _Point
     direction: Float[Array, " p"]
     slope: Float[Array, ""]  # along it
+    left: Float[Array, ""]  # the residual at the point
     bracket: _Bracket
     memory: _Memory
     n_iter: Int[Array, ""]
@@ -116,26 +117,27 @@ def minimise(
         bent = slope >= _LEAST_BEND * state.slope
         return jax.lax.cond(
             falls & bent,
-            lambda: _advance(state, point, rounding, residual(point) <= tol),
+            lambda: _advance(state, point, rounding, residual(point), tol),
             lambda: _retry(state, slope, falls),
         )
 
     first = evaluate(flat_start)
-    memory, none = _empty(flat_start), jnp.asarray(0)
-    state = _toward(first, memory, none, jnp.asarray(False), residual(first) <= tol)
+    left = residual(first)
+    state = _downhill(first, left, jnp.asarray(0), jnp.asarray(False), left <= tol)
     last = jax.lax.while_loop(lambda s: ~s.done & (s.n_iter < max_iter), trip, state)
-    value, left = last.point.value, residual(last.point)
+    value, left = last.point.value, last.left
     finite = jnp.isfinite(value) & jnp.isfinite(left)
     return Minimum(unravel(last.point.at), value, left, last.n_iter, last.done & finite)
 
 
-def _advance(state, point, rounding, small):
+def _advance(state, point, rounding, left, tol):
     """The next step, from the point that ends this one."""
     flat = ~(state.point.value - point.value > _FLAT * rounding)
     memory = _remember(state.memory, point.at - state.point.at, point.grad - state.point.grad)
     # One such step may be chance; two in a row are the rounding level.
-    done = small | (flat & state.flat)
-    return _toward(point, memory, state.n_iter + 1, flat, done)
+    done = (left <= tol) | (flat & state.flat)
+    direction = -_times_gradient(memory, point.grad)
+    return _toward(point, direction, left, memory, state.n_iter + 1, flat, done)
 
 
 def _retry(state, slope, falls):
@@ -144,11 +146,14 @@ def _retry(state, slope, falls):
     low, low_slope = where(falls, (old.length, slope), (old.low, old.low_slope))
     high, high_slope = where(falls, (old.high, old.high_slope), (old.length, slope))
     bracket = _Bracket(low, low_slope, high, high_slope, old.length, old.trials + 1)
-    again = state._replace(bracket=bracket._replace(length=_between(bracket, state.slope)))
-    afresh = _toward(
-        state.point, _empty(state.direction), state.n_iter + 1, jnp.asarray(True), state.flat
-    )
-    return where(bracket.trials < _TRIALS, again, afresh)
+
+    def again():
+        return state._replace(bracket=bracket._replace(length=_between(bracket, state.slope)))
+
+    def afresh():
+        return _downhill(state.point, state.left, state.n_iter + 1, jnp.asarray(True), state.flat)
+
+    return jax.lax.cond(bracket.trials < _TRIALS, again, afresh)
 
 
 def _between(bracket, first_slope):
@@ -161,12 +166,16 @@ def _between(bracket, first_slope):
     return jnp.where(jnp.isinf(high), beyond, low + share * (high - low))
 
 
-def _toward(point, memory, n_iter, flat, done):
-    direction = -_times_gradient(memory, point.grad)
+def _downhill(point, left, *counts):
+    """A first step."""
+    return _toward(point, -point.grad, left, _empty(point.grad), *counts)
+
+
+def _toward(point, direction, left, memory, n_iter, flat, done):
     slope = _dot(direction, point.grad)
     one, zero = jnp.ones_like(slope), jnp.zeros_like(slope)
     bracket = _Bracket(zero, slope, jnp.inf * one, zero, one, jnp.zeros_like(n_iter))
-    return _State(point, direction, slope, bracket, memory, n_iter, flat, done)
+    return _State(point, direction, slope, left, bracket, memory, n_iter, flat, done)
 
 
 def _empty(like):
