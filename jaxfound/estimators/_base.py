@@ -55,6 +55,12 @@ class Table(NamedTuple):
 class JaxEstimator(BaseEstimator):
     """Base of the estimators. `fit` is 15 lines: settings, `_table`, the model, attributes."""
 
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls):
+        # A search copies an estimator often, and scikit-learn would read the signature each time.
+        return super()._get_param_names()
+
     def _table(
         self,
         X: Any,

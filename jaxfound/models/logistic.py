@@ -338,7 +338,7 @@ def _whitening(problem, start):
     weight, x = every(max(1, n // least), problem.weight, problem.x)
     weight = ones_like_rows(x, weight)
     rows = softmax.shifted(present(weight, x), problem)
-    bent = weight * softmax.curvature(_dot(rows, start))
+    bent = weight * softmax.curvature(_dot(start.T, softmax.transposed(rows)))
     curvature = bent.sum() / jnp.maximum(weight.sum(), jnp.finfo(x.dtype).tiny)
     return whitening(rows, bent, problem.l2[:, 0], curvature=curvature)
 

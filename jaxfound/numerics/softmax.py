@@ -29,6 +29,7 @@ __all__ = [
     "loss",
     "second_order",
     "shifted",
+    "transposed",
     "value_and_slope",
 ]
 
@@ -67,10 +68,10 @@ def _loss(scores, weight, y):
     return (weight * (jax.nn.logsumexp(scores, axis=0) - own)).sum()
 
 
-def curvature(scores: Float[Array, "n k"]) -> Float[Array, " n"]:
+def curvature(scores: Float[Array, "k n"]) -> Float[Array, " n"]:
     """The second derivative of each row's loss in its scores, $p(1 - p)$, averaged over them."""
-    share = _sigmoid(scores) if scores.shape[1] == 1 else jax.nn.softmax(scores)
-    return (share * (1 - share)).mean(1)
+    share = _sigmoid(scores) if len(scores) == 1 else jax.nn.softmax(scores, axis=0)
+    return (share * (1 - share)).mean(0)
 
 
 @jax.custom_jvp
@@ -93,6 +94,11 @@ def shifted(x: Float[Array, "n d"], problem: Problem) -> Float[Array, "n m"]:
     """The rows about the shift, and a column of ones if there is an intercept."""
     x, ones = x - problem.shift[None], len(problem.l2) - problem.shift.size
     return jnp.pad(x, ((0, 0), (0, ones)), constant_values=1)
+
+
+def transposed(rows: Float[Array, "n m"]) -> Float[Array, "m n"]:
+    """The features first, in memory too: a compiler would rather turn products around."""
+    return jax.lax.optimization_barrier(rows.T)
 
 
 def _penalised(problem, l2, theta, value, slope):
@@ -128,7 +134,7 @@ def evaluator(problem: Problem) -> Callable[[Array], tuple[Array, Array]]:
         return partial(value_and_slope, problem)
     weight, y = ones_like_rows(x, problem.weight), present(problem.weight, problem.y)
     rows = shifted(present(problem.weight, x), problem)
-    columns = rows.T
+    columns = transposed(rows)
 
     def look(theta):
         value, slope = jax.value_and_grad(_loss)(_dot(theta, columns), weight, y)
