@@ -88,9 +88,9 @@ def evaluate(task: Task, plan: Plan, lanes: Lanes) -> Scores:
     The candidates of a block share what does not depend on them: the stages before a model, the
     matrix of a kernel that they agree on, and every pass over the rows where they are fitted at
     once. Otherwise lanes run one after the other on a CPU, where a fit is fastest while its data
-    stays in a cache, takes only the steps that it needs, and may start where those of its block
-    before it point to; and all at once elsewhere. Under
-    `jax.set_mesh` of a mesh with an axis `LANES`, every device runs a share of the blocks.
+    stays in a cache, takes only the steps that it needs, and may start where those before it in
+    the block point to; and all at once elsewhere. Under `jax.set_mesh` of a mesh with an axis
+    `LANES`, every device runs a share of the blocks.
     """
     blocks = Lanes(*(leaf.reshape(-1, task.width) for leaf in lanes))
     scores = _spread(partial(_run, task), plan, blocks)
