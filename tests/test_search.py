@@ -266,7 +266,8 @@ def test_a_path_starts_on_the_line_through_the_last_two_fits():
     def fit(i, start):
         return ends[i], start
 
-    starts = path.follow(fit, jnp.array([0.1, 1.0, 1000.0, 1000.0, 2000.0, jnp.inf]))
+    values = jnp.array([0.1, 1.0, 1000.0, 1000.0, 2000.0, jnp.inf])
+    starts = path.follow(fit, values, jnp.array(0.0))
     np.testing.assert_allclose(starts, [0, 2, 4, 5, 0, 0])
 
 

@@ -150,7 +150,8 @@ def _along_path(seen, first, candidates):
         hyper = _chosen(seen.task, seen.plan, first._replace(candidate=candidate))
         return getattr(hyper, seen.task.model.PATH)
 
-    return path.follow(one, jax.vmap(value)(candidates))
+    start = seen.task.model.origin(seen.fitted.x, seen.task.config)
+    return path.follow(one, jax.vmap(value)(candidates), start)
 
 
 class _Rows(NamedTuple):

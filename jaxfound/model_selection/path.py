@@ -23,19 +23,21 @@ class _Point(NamedTuple):
     params: Any
 
 
-def follow(fit: Callable[[Any, Any], tuple[Any, Any]], values: Float[Array, " h"]) -> Any:
+def follow(
+    fit: Callable[[Any, Any], tuple[Any, Any]], values: Float[Array, " h"], start: Any
+) -> Any:
     """What `fit` makes of all places in `values`, one after the other.
 
     Args:
-      fit: `(i, start) -> (params, outcome)`; a path begins with params of zero.
+      fit: `(i, start) -> (params, outcome)`.
       values: positive, of the hyper; the nearer neighbours are, the more a start is worth.
+      start: params, of the first fit.
 
     Returns:
       The outcomes, leaves `[h ...]`.
     """
     at = jnp.nan_to_num(jnp.log(values))
-    params, _ = jax.eval_shape(fit, 0, None)
-    begin = _Point(at[0], jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params))
+    begin = _Point(at[0], start)
 
     def step(points, i):
         last, before = points

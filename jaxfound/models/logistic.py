@@ -38,6 +38,7 @@ __all__ = [
     "in_lock_step",
     "objective",
     "on_a_path",
+    "origin",
     "predict",
     "predict_proba",
     "problem_of",
@@ -144,7 +145,7 @@ def fit(
     weight = None if weight is None else jnp.asarray(weight, x.dtype)
     hyper = jax.tree.map(lambda h: jnp.asarray(h, x.dtype), hyper)
     if config.solver == "gd":
-        return _gd(x, y, weight, hyper, _zeros(x, config) if start is None else start, config)
+        return _gd(x, y, weight, hyper, origin(x, config) if start is None else start, config)
     return implicit.minimum(
         partial(objective, config=config),
         partial(_solve, start=jax.lax.stop_gradient(start), config=config),
@@ -194,7 +195,8 @@ def _penalty(coef, hyper):
     return norms / jnp.asarray(hyper.C, coef.dtype)
 
 
-def _zeros(x, config):
+def origin(x: Float[Array, "n d"], config: Config) -> Params:
+    """Params of zero, from which a fit without a `start` sets out."""
     scores = () if config.n_classes == 2 else (config.n_classes,)
     return Params(jnp.zeros(x.shape[1:] + scores, x.dtype), jnp.zeros(scores, x.dtype))
 
@@ -209,7 +211,7 @@ def _solve(x, y, weight, hyper, *, start, config):
     solver = _resolve(config, *x.shape)
     problem = _problem(x, y, weight, hyper, config)
     solve = partial(_SOLVERS[solver], config=config)
-    theta = theta_of(_zeros(x, config) if start is None else start, problem, config=config)
+    theta = theta_of(origin(x, config) if start is None else start, problem, config=config)
     if start is None and x.shape[0] >= _SAMPLED_ROWS and solver != "proximal":
         theta = solve(_sample(problem), theta, 10 * hyper.tol).params
     found = solve(problem, theta, hyper.tol)
